@@ -1,0 +1,7 @@
+"""What the rail on every page shows."""
+
+from django.http import HttpRequest
+
+
+def rail(request: HttpRequest) -> dict[str, object]:
+    return {}

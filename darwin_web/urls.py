@@ -1,0 +1,8 @@
+"""Where every address leads."""
+
+from django.urls import include, path
+
+urlpatterns = [
+    path("", include("darwin_web.pages.urls")),
+    path("review/", include("review.urls")),
+]

@@ -1,0 +1,53 @@
+"""The only door to the channel layer and to the stations' bells. Both are hints: the rows are the truth."""
+
+import logging
+from functools import partial
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from celery import current_app
+from channels.layers import get_channel_layer
+from django.conf import settings
+from django.db import transaction
+
+log = logging.getLogger(__name__)
+
+EVOLUTION = "evolution.station"
+REVIEW = "review.station"
+SANDBOX = "sandbox.station"
+
+OVERVIEW = "overview"  # the group of pages that show every experiment
+
+
+def group(experiment_id: int) -> str:
+    return f"experiment.{experiment_id}"
+
+
+def publish(experiment_id: int, **message: Any) -> None:
+    """Tell every open page of the experiment, once this transaction is committed."""
+    transaction.on_commit(partial(_send, experiment_id, message))
+
+
+def wake(station: str) -> None:
+    """Ask `station` to look at its inbox now, once this transaction is committed."""
+    transaction.on_commit(partial(_ring, station))
+
+
+def _send(experiment_id: int, message: dict[str, Any]) -> None:
+    layer = get_channel_layer()
+    if layer is None:
+        return
+    for name in (group(experiment_id), OVERVIEW):
+        try:
+            async_to_sync(layer.group_send)(name, {"type": "news", "experiment": experiment_id, **message})
+        except Exception:  # noqa: BLE001 a page that misses news reads it a second later; work must not stop for it
+            log.warning("could not tell the pages of experiment %s", experiment_id, exc_info=True)
+
+
+def _ring(station: str) -> None:
+    if not settings.DARWIN_WAKE:
+        return
+    try:
+        current_app.send_task(station, expires=30, retry=False)
+    except Exception:  # noqa: BLE001 every station also looks by itself every few seconds
+        log.warning("could not wake %s", station, exc_info=True)

@@ -1,0 +1,257 @@
+"""What a population is made of. Fields and questions only: the verbs that write are in their own files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from django.conf import settings
+from django.db import models
+
+
+class Status(models.TextChoices):
+    """Where a variant is on its road. Each is the inbox of the next station."""
+
+    DRAFTED = "drafted", "waiting for its first checks"
+    SCREENED = "screened", "waiting for a few steps in the sandbox"
+    CHECKED = "checked", "checked, on its way to review"
+    IN_REVIEW = "in_review", "waiting for a person"
+    APPROVED = "approved", "waiting for a sandbox"
+    TRAINING = "training", "running in a sandbox"
+    MEASURED = "measured", "judged, waiting for selection"
+    SURVIVED = "survived", "kept by selection"
+    CULLED = "culled", "measured, not kept"
+    DUPLICATE = "duplicate", "the same code as an earlier variant"
+    STILLBORN = "stillborn", "failed the checks before review"
+    VETOED = "vetoed", "turned down by a reviewer"
+    SUPERSEDED = "superseded", "replaced by a reviewer's edit"
+    CANCELLED = "cancelled", "called off"
+    FAILED = "failed", "failed in the sandbox by its own fault"
+    REJECTED = "rejected", "refused by the judge"
+
+
+class ExperimentStatus(models.TextChoices):
+    RUNNING = "running", "running"
+    PAUSED = "paused", "paused"
+    FINISHED = "finished", "finished"
+    STOPPED = "stopped", "stopped"
+    FAILED = "failed", "failed"
+
+
+class ReviewMode(models.TextChoices):
+    HUMAN = "human", "a person decides on every proposal"
+    AUTO = "auto", "every proposal that passes the checks is trained"
+    POLICY = "policy", "what looks harmless is trained, the rest waits for a person"
+
+
+class Selection(models.TextChoices):
+    TOURNAMENT = "tournament", "tournament"
+    ROULETTE = "roulette", "fitness-proportional (the paper's)"
+
+
+class Kind(models.TextChoices):
+    """How a variant came to be."""
+
+    BASELINE = "baseline", "baseline"
+    MUTATION = "mutation", "mutation"
+    CROSSOVER = "crossover", "crossover"
+    EDIT = "edit", "reviewer's edit"
+    PATCH = "patch", "a person's patch"
+    REPAIR = "repair", "repair"
+
+
+class Role(models.TextChoices):
+    VIEWER = "viewer", "may look"
+    REVIEWER = "reviewer", "may decide"
+    OWNER = "owner", "may do everything"
+
+
+class Experiment(models.Model):
+    """One evolution campaign: a starting genome, data, objective, budget, agents and a review policy."""
+
+    slug = models.SlugField(unique=True, max_length=60)
+    name = models.CharField(max_length=80)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    status = models.CharField(max_length=12, choices=ExperimentStatus, default=ExperimentStatus.RUNNING)
+    reason = models.TextField(blank=True)  # why it is paused, stopped or failed
+    created_at = models.DateTimeField(auto_now_add=True)
+    ended_at = models.DateTimeField(null=True)
+
+    genome = models.CharField(max_length=500)  # "builtin", or the directory it was read from
+    genome_sha256 = models.CharField(max_length=64, blank=True)
+    data = models.CharField(max_length=500)  # "builtin", or the file it was read from
+    data_sha256 = models.CharField(max_length=64, blank=True)
+    agent = models.CharField(max_length=500, default="builtin")  # builtin, openai or replay:FILE
+    review = models.CharField(max_length=10, choices=ReviewMode, default=ReviewMode.HUMAN)
+    selection = models.CharField(max_length=12, choices=Selection, default=Selection.TOURNAMENT)
+    sandbox = models.CharField(max_length=12, default="docker")  # pinned at creation: docker or bubblewrap
+    image = models.CharField(max_length=200, blank=True)  # pinned at creation: what the sandbox runs on
+    population = models.PositiveIntegerField(default=10)  # proposals per generation
+    survivors = models.PositiveIntegerField(default=4)
+    generations = models.PositiveIntegerField(default=5)  # bred generations; generation 0 is the baseline
+    budget_tokens = models.PositiveBigIntegerField(null=True)
+    budget_seconds = models.FloatField(null=True)
+    seed = models.PositiveBigIntegerField(default=0)  # of the search; trials use their own screening seed
+
+    generation = models.PositiveIntegerField(default=0)  # the one under way
+    baseline = models.ForeignKey("Variant", null=True, on_delete=models.SET_NULL, related_name="+")
+    champion = models.ForeignKey("Variant", null=True, on_delete=models.SET_NULL, related_name="+")
+    replies_used = models.PositiveIntegerField(default=0)  # of a replay agent's file
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return self.slug
+
+    @property
+    def folder(self) -> Path:
+        return Path(settings.DARWIN_VAR) / "experiments" / self.slug
+
+    @property
+    def is_over(self) -> bool:
+        return self.status in (ExperimentStatus.FINISHED, ExperimentStatus.STOPPED, ExperimentStatus.FAILED)
+
+
+class Membership(models.Model):
+    """What a person may do in one experiment. Superusers may do everything everywhere."""
+
+    experiment = models.ForeignKey(Experiment, on_delete=models.CASCADE, related_name="members")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    role = models.CharField(max_length=10, choices=Role)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["experiment", "user"], name="one_role_per_person")]
+
+    def __str__(self) -> str:
+        return f"{self.user} is {self.role} of {self.experiment}"
+
+
+class Generation(models.Model):
+    experiment = models.ForeignKey(Experiment, on_delete=models.PROTECT, related_name="generation_rows")
+    number = models.PositiveIntegerField()
+    started_at = models.DateTimeField(auto_now_add=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["number"]
+        constraints = [models.UniqueConstraint(fields=["experiment", "number"], name="one_row_per_generation")]
+
+    def __str__(self) -> str:
+        return f"generation {self.number} of {self.experiment}"
+
+
+class Variant(models.Model):
+    """A genome in the population, and the proposal that made it. Never deleted."""
+
+    experiment = models.ForeignKey(Experiment, on_delete=models.PROTECT, related_name="variants")
+    number = models.PositiveIntegerField()  # v31; counts from 0, the baseline, within the experiment
+    generation = models.ForeignKey(Generation, on_delete=models.PROTECT, related_name="variants")
+    kind = models.CharField(max_length=10, choices=Kind)
+    parent = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="children")
+    other_parent = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="other_children")
+    commit = models.CharField(max_length=40)
+    code_hash = models.CharField(max_length=64, blank=True)  # of the normalised syntax trees, for duplicates
+    status = models.CharField(max_length=12, choices=Status, default=Status.DRAFTED)
+    reason = models.TextField(blank=True)  # why it has this status, in one sentence
+    created_at = models.DateTimeField(auto_now_add=True)
+    changed_at = models.DateTimeField(auto_now=True)
+
+    # the proposal
+    author = models.CharField(max_length=200)  # "operator:rms_norm", "agent:gpt-…", "user:anna", "system"
+    proposer = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="proposed")  # the peer
+    title = models.CharField(max_length=200)
+    hypothesis = models.TextField(blank=True)
+    rationale = models.TextField(blank=True)
+    expected = models.TextField(blank=True)
+    lines_changed = models.PositiveIntegerField(default=0)
+    tokens_in = models.PositiveIntegerField(default=0)
+    tokens_out = models.PositiveIntegerField(default=0)
+    cost_usd = models.FloatField(default=0)
+
+    # what the judge measured; NULL with a reason, never 0
+    val_loss = models.FloatField(null=True)  # nats per token, corrected by the prefix audit
+    val_loss_error = models.FloatField(null=True)  # standard error of the sampled text, nats
+    perplexity = models.FloatField(null=True)
+    bits_per_byte = models.FloatField(null=True)
+    mfu = models.FloatField(null=True)  # 0 … 1
+    tokens_per_second = models.FloatField(null=True)
+    flops_per_token = models.FloatField(null=True)
+    parameters = models.PositiveBigIntegerField(null=True)
+    train_seconds = models.FloatField(null=True)  # wall clock, first batch to last
+    device_seconds = models.FloatField(null=True)  # CPU seconds of the cgroup, or GPU seconds
+    weights_sha256 = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        ordering = ["number"]
+        constraints = [
+            models.UniqueConstraint(fields=["experiment", "number"], name="one_variant_per_number"),
+            models.CheckConstraint(condition=models.Q(status__in=[s.value for s in Status]), name="known_status"),
+        ]
+        indexes = [
+            models.Index(fields=["status"]),
+            models.Index(fields=["experiment", "code_hash"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"v{self.number}"
+
+    @property
+    def is_measured(self) -> bool:
+        return self.perplexity is not None
+
+
+class Transition(models.Model):
+    """One move of one variant. Append-only."""
+
+    variant = models.ForeignKey(Variant, on_delete=models.PROTECT, related_name="transitions")
+    old = models.CharField(max_length=12, choices=Status)
+    new = models.CharField(max_length=12, choices=Status)
+    actor = models.CharField(max_length=200)
+    reason = models.TextField(blank=True)
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.variant}: {self.old} -> {self.new}"
+
+
+class Check(models.Model):
+    """One preflight check of one variant and what it found."""
+
+    variant = models.ForeignKey(Variant, on_delete=models.PROTECT, related_name="checks")
+    name = models.CharField(max_length=40)  # "path gate", "parse", "names", "new", "a few steps"
+    passed = models.BooleanField()
+    detail = models.TextField(blank=True)
+    seconds = models.FloatField(default=0)
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["variant", "name"], name="one_verdict_per_check")]
+
+    def __str__(self) -> str:
+        return f"{self.variant} {self.name}: {'passed' if self.passed else 'failed'}"
+
+
+class Event(models.Model):
+    """The outbox: everything that happened, written in the transaction in which it happened.
+
+    One writer drains it into the journal; the pages are told "experiment 7 is at event 812" and read the rows.
+    """
+
+    experiment = models.ForeignKey(Experiment, on_delete=models.PROTECT, related_name="events")
+    variant = models.ForeignKey(Variant, null=True, on_delete=models.PROTECT, related_name="events")
+    kind = models.CharField(max_length=40)  # docs/memory.md lists every kind
+    actor = models.CharField(max_length=200)
+    data = models.JSONField(default=dict)
+    at = models.DateTimeField(auto_now_add=True)
+    journaled = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [models.Index(fields=["journaled", "experiment", "id"])]
+
+    def __str__(self) -> str:
+        return f"{self.kind} by {self.actor}"
