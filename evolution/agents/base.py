@@ -1,0 +1,65 @@
+"""What every agent is: something that turns a brief into a proposal. No Django here."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from evolution.errors import DarwinError, Infrastructure
+from trainer.contract import Genome
+
+
+class AgentUnavailable(Infrastructure):
+    """The agent cannot be asked: no key, no network, or its provider failed. The message says what to do."""
+
+
+class Unusable(DarwinError):
+    """The agent replied, and no proposal can be made of it. The message is what the record keeps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brief:
+    """Everything an agent is told about the peer whose code it is asked to improve.
+
+    `files` is the whole tree of the target, by POSIX path. `tried` holds the authors (such as
+    "operator:rms_norm") whose idea was already proposed for this target or in this generation.
+    """
+
+    files: Mapping[str, bytes]
+    genome: Genome
+    target: int  # the number of the variant
+    perplexity: float | None
+    parent_perplexity: float | None
+    recalled: Sequence[str] = ()  # what memory recalls, one sentence each
+    directives: Sequence[str] = ()  # what people asked for, one sentence each
+    tried: frozenset[str] = frozenset()
+    seed: int = 0
+    objective: str = "lower perplexity on held-out text at the same budget"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """A patch to a variant and the reasons for it. `files` is the whole tree after it."""
+
+    files: Mapping[str, bytes]
+    title: str
+    hypothesis: str
+    rationale: str
+    expected: str
+    author: str
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost_usd: float = 0.0
+
+
+class Agent(Protocol):
+    """Something that proposes."""
+
+    @property
+    def name(self) -> str:
+        """How this agent is shown, such as "built-in operators"."""
+
+    def propose(self, brief: Brief) -> Proposal | None:
+        """A proposal for the target of `brief`; None when this agent has nothing (more) to propose.
+
+        Raises Unusable for a reply that is no proposal, AgentUnavailable when it cannot be asked at all.
+        """
