@@ -1,5 +1,114 @@
-"""Filters every page uses: numbers with units, short ids, untrusted text."""
+"""Filters every page uses: statuses as shapes and words, numbers with units, short ids, times, untrusted text."""
+
+import json
+import re
+import unicodedata
+from datetime import datetime
+from typing import Any
 
 from django import template
+from django.conf import settings
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from evolution.models import Status
 
 register = template.Library()
+
+# One table for the pages and for the browser's charts.
+MARKS: dict[str, dict[str, str]] = json.loads((settings.BASE_DIR / "static/js/lib/marks.json").read_text())
+
+NOTHING = "–"
+
+
+@register.filter
+def word(status: str) -> str:
+    return MARKS[status]["word"]
+
+
+@register.filter
+def tone(status: str) -> str:
+    return MARKS[status]["tone"]
+
+
+@register.filter
+def meaning(status: str) -> str:
+    return Status(status).label
+
+
+@register.filter
+def mark(status: str) -> SafeString:
+    """The status's shape; the word stands beside it."""
+    path = MARKS[status]["path"]
+    return format_html('<svg class="mark" viewBox="0 0 12 12" aria-hidden="true"><path d="{}"/></svg>', path)
+
+
+@register.filter
+def fixed(value: float | None, digits: int = 2) -> str:
+    return NOTHING if value is None else f"{value:,.{digits}f}"
+
+
+@register.filter
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share, 0 … 1, as per cent."""
+    return NOTHING if value is None else f"{100 * value:.{digits}f} %"
+
+
+@register.filter
+def short_count(value: float | None) -> str:
+    """1,234 -> 1.2 k; 812_345 -> 812 k; with three digits at most."""
+    if value is None:
+        return NOTHING
+    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            scaled = value / size
+            return f"{scaled:.{2 if scaled < 10 else 1 if scaled < 100 else 0}f} {letter}"
+    return f"{value:g}"
+
+
+@register.filter
+def duration(seconds: float | None) -> str:
+    if seconds is None:
+        return NOTHING
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{seconds / 3600:.1f} h"
+
+
+@register.filter
+def ago(moment: datetime | None) -> SafeString | str:
+    """A <time> that says how long ago; static/js/lib/times.js keeps it true, the exact time is in its title."""
+    if moment is None:
+        return NOTHING
+    seconds = (timezone.now() - moment).total_seconds()
+    text = "just now" if seconds < 5 else f"{duration(seconds)} ago"
+    iso = moment.isoformat(timespec="seconds")
+    return format_html('<time datetime="{}" title="{}" data-ago>{}</time>', iso, iso, text)
+
+
+@register.filter
+def visible(text: str) -> str:
+    """`text` with control, ANSI and bidirectional characters shown as escapes: one must see what one approves."""
+    return re.sub(r"[^\n\t -~]", _escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    character = match.group()
+    hidden = unicodedata.category(character) in ("Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp")
+    return character.encode("unicode_escape").decode("ascii", "replace") if hidden else character
+
+
+@register.filter
+def actor(name: str) -> str:
+    """"operator:rms_norm" -> "rms_norm", with the kind before it where that matters."""
+    kind, _, rest = name.partition(":")
+    return {"operator": f"built-in operator {rest}", "agent": f"agent {rest}", "rule": f"rule “{rest}”"}.get(
+        kind, rest or kind
+    )
+
+
+@register.filter
+def get(table: dict[str, Any], key: str) -> Any:
+    return table.get(key)

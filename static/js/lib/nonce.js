@@ -1,0 +1,2 @@
+// The one nonce under which this page may add style elements (Content-Security-Policy, style-src-elem).
+export const nonce = document.querySelector("link[nonce]")?.nonce ?? "";
