@@ -53,6 +53,7 @@ class Cause(StrEnum):
     UNSTABLE = "unstable"  # the judge: the same question, another answer
     TOO_FAST = "too fast"  # the judge: trained faster than its own forward pass
 
+    CANCELLED = "cancelled"  # a person called it off
     INTERRUPTED = "interrupted"  # we were stopped; tried again, not counted
     INFRASTRUCTURE = "infrastructure"  # the engine, the node or the disk; tried again, at most three times
 

@@ -1,0 +1,148 @@
+"""Claiming, writing and ending attempts. Every write carries the fence: who lost the lease changes nothing."""
+
+import os
+import socket
+from datetime import timedelta
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import F, Q
+from django.utils import timezone
+
+from evolution import experiments, lifecycle, live
+from evolution.errors import DarwinError, StaleTransition
+from evolution.memory import remember
+from evolution.models import ExperimentStatus, Status, Variant
+from sandbox.devices import Device
+from sandbox.models import ACTIVE, Attempt, AttemptState, Purpose, Trial, Verdict
+from sandbox.outcome import Outcome
+from trainer.contract import OURS, Cause
+
+ACTOR = "sandbox"
+LEASE = timedelta(seconds=20)
+INFRASTRUCTURE_TRIES = 3
+
+
+class LostLease(DarwinError):
+    """Another runner has taken this attempt over, or it is over: stop, and write nothing."""
+
+
+def open_attempt(variant: Variant, purpose: Purpose, device: Device) -> Attempt | None:
+    """Reserve `device` for the next try at `variant`'s trial, or None when somebody was faster."""
+    experiment = variant.experiment
+    try:
+        with transaction.atomic():
+            trial, _ = Trial.objects.get_or_create(
+                variant=variant, purpose=purpose, seed=experiment.seed,
+                defaults={"budget_tokens": experiment.budget_tokens, "budget_seconds": experiment.budget_seconds},
+            )
+            if trial.verdict:  # an override: the same seed again, as a new try at the same trial
+                Trial.objects.filter(pk=trial.pk).update(verdict="", cause="", detail="", ended_at=None)
+            attempt = Attempt.objects.create(trial=trial, number=trial.attempts.count() + 1, device=device.name)
+            if variant.status == Status.APPROVED:
+                lifecycle.advance(variant, Status.TRAINING, actor=ACTOR, reason=f"on {device.name}")
+            remember(experiment, "trial.started", actor=ACTOR, variant=variant, data={
+                "variant": variant.number, "purpose": purpose.value, "seed": trial.seed, "attempt": attempt.number,
+                "budget_tokens": trial.budget_tokens, "budget_seconds": trial.budget_seconds,
+            })
+            return attempt
+    except (IntegrityError, StaleTransition):
+        return None
+
+
+def claim(attempt_id: int) -> Attempt:
+    """Take the lease of a free or orphaned attempt under a new fence, or LostLease."""
+    now = timezone.now()
+    free = Q(lease_expires__isnull=True) | Q(lease_expires__lt=now)
+    taken = Attempt.objects.filter(free, pk=attempt_id, state__in=ACTIVE).update(
+        fence=F("fence") + 1, lease_owner=owner(), lease_expires=now + LEASE, heartbeat_at=now
+    )
+    if not taken:
+        raise LostLease(f"attempt {attempt_id} belongs to another runner, or is over")
+    return Attempt.objects.select_related("trial__variant__experiment__baseline").get(pk=attempt_id)
+
+
+def owner() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def write(attempt: Attempt, **fields: Any) -> None:
+    """Change a claimed attempt, or LostLease."""
+    if not Attempt.objects.filter(pk=attempt.pk, fence=attempt.fence, state__in=ACTIVE).update(**fields):
+        raise LostLease(f"attempt {attempt.pk} belongs to another runner, or is over")
+    for name, value in fields.items():
+        setattr(attempt, name, value)
+
+
+def heartbeat(attempt: Attempt, *, progress: float) -> bool:
+    """Renew the lease; False when the variant is no longer wanted and the attempt should be given up."""
+    now = timezone.now()
+    moved = {"progress_at": now, "progress": progress} if progress > attempt.progress else {}
+    write(attempt, heartbeat_at=now, lease_expires=now + LEASE, **moved)
+    variant = Variant.objects.select_related("experiment").get(pk=attempt.trial.variant_id)
+    wanted = Status.SCREENED if attempt.trial.purpose == Purpose.CHECK else Status.TRAINING
+    return variant.status == wanted and variant.experiment.status != ExperimentStatus.STOPPED
+
+
+@transaction.atomic
+def finish(attempt: Attempt, outcome: Outcome) -> None:
+    """Write how the attempt ended; unless it is to be tried again, the trial and the variant end with it."""
+    ours = outcome.cause in OURS
+    write(attempt, state=AttemptState.ENDED, ended_at=timezone.now(), lease_expires=None, exit_code=outcome.exit_code,
+          cause=outcome.cause or "", log_tail=outcome.log_tail, progress=outcome.progress)
+    trial = attempt.trial
+    variant = Variant.objects.select_related("experiment").get(pk=trial.variant_id)
+    if ours:
+        _retry_or_give_up(attempt, variant, outcome)
+        return
+    Trial.objects.filter(pk=trial.pk).update(
+        verdict=outcome.verdict, cause=outcome.cause or "", detail=outcome.detail, result=outcome.record(),
+        ended_at=timezone.now(),
+    )
+    remember(variant.experiment, "trial.ended", actor=ACTOR, variant=variant, data={
+        "variant": variant.number, "purpose": trial.purpose, "seed": trial.seed, "attempt": attempt.number,
+        "verdict": outcome.verdict, "cause": outcome.cause or "", "detail": outcome.detail, "result": outcome.record(),
+    })
+    if outcome.cause == Cause.CANCELLED:
+        _end_cancelled(variant)
+    elif trial.purpose == Purpose.CHECK:
+        _end_check(variant, outcome)
+    else:
+        _end_score(variant, outcome)
+
+
+def _retry_or_give_up(attempt: Attempt, variant: Variant, outcome: Outcome) -> None:
+    tries = attempt.trial.attempts.filter(cause=Cause.INFRASTRUCTURE).count()
+    live.wake(live.SANDBOX)
+    if outcome.cause == Cause.INFRASTRUCTURE and tries % INFRASTRUCTURE_TRIES == 0:
+        if variant.status == Status.TRAINING:
+            lifecycle.advance(variant, Status.APPROVED, actor=ACTOR, reason="the sandbox failed; waits for a resume")
+        if variant.experiment.status == ExperimentStatus.RUNNING:
+            experiments.pause(variant.experiment, actor=ACTOR, reason=f"The sandbox failed {tries} times: {outcome.detail}")
+
+
+def _end_cancelled(variant: Variant) -> None:
+    """Whoever called it off has moved the variant; a stopped experiment leaves that to us."""
+    if variant.status == Status.TRAINING and variant.experiment.status == ExperimentStatus.STOPPED:
+        lifecycle.advance(variant, Status.CANCELLED, actor=ACTOR, reason="the experiment was stopped")
+
+
+def _end_check(variant: Variant, outcome: Outcome) -> None:
+    if variant.status != Status.SCREENED:
+        return  # called off meanwhile
+    passed = outcome.verdict == Verdict.MEASURED
+    variant.checks.update_or_create(name="a few steps", defaults={
+        "passed": passed, "detail": outcome.detail, "seconds": outcome.seconds,
+    })
+    new = Status.CHECKED if passed else Status.STILLBORN
+    lifecycle.advance(variant, new, actor=ACTOR, reason="" if passed else outcome.sentence())
+
+
+def _end_score(variant: Variant, outcome: Outcome) -> None:
+    if variant.status != Status.TRAINING:
+        return  # stopped by its owner meanwhile
+    if outcome.verdict == Verdict.MEASURED:
+        lifecycle.advance(variant, Status.MEASURED, actor=ACTOR, **outcome.columns())
+    else:
+        new = Status.FAILED if outcome.verdict == Verdict.FAILED else Status.REJECTED
+        lifecycle.advance(variant, new, actor=ACTOR, reason=outcome.sentence())

@@ -1,0 +1,41 @@
+"""Held-out text must be nowhere a container can read: random strings of it are searched for before the first trial."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from django.conf import settings
+
+from evolution.errors import BadInput
+from sandbox import mounts
+from sandbox.drivers.base import Driver
+from trainer.harness.outside import text as texts
+from trainer.harness.outside.text import Text
+
+NEEDLES = 64
+
+
+class DataRefused(BadInput):
+    """Parts of the held-out text can be read inside the sandbox, so a score on it would mean nothing."""
+
+
+def refuse_known_text(text: Text, driver: Driver, genome: Path) -> None:
+    """Search genome and mounts for held-out strings; DataRefused at a hit. The mounts are searched once per image."""
+    needles = texts.needles(text, np.random.default_rng(), NEEDLES)
+    _refuse(needles, [genome])
+    done = _marker(text, driver)
+    if not done.exists():
+        _refuse(needles, [*driver.visible(), *(mount.source for mount in mounts.harness())])
+        done.parent.mkdir(parents=True, exist_ok=True)
+        done.touch()
+
+
+def _refuse(needles: list[bytes], paths: list[Path]) -> None:
+    hits = texts.search(paths, needles)
+    if hits:
+        raise DataRefused(f"The held-out text can be read inside the sandbox ({hits[0]}): choose other data.")
+
+
+def _marker(text: Text, driver: Driver) -> Path:
+    key = hashlib.sha256(f"{driver.name} {driver.image()} {text.sha256}".encode()).hexdigest()
+    return Path(settings.DARWIN_VAR) / "searched" / key

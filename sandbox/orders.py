@@ -1,0 +1,87 @@
+"""From an attempt's rows to the order a trial is run from."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from django.conf import settings
+
+from evolution.genomes import store_of
+from evolution.models import Experiment, Variant
+from sandbox import leaks, peak, readiness
+from sandbox.devices import devices, threads
+from sandbox.drivers.base import Driver, Limits
+from sandbox.models import Attempt, Purpose
+from sandbox.trial import Order
+from trainer.contract import read_genome
+from trainer.harness.outside.text import Text, prepare
+
+DEVICE_TIME_RATIO = 1.25  # device time a variant may use, against the baseline's, never its parent's
+CHECK_WALL_SECONDS = 180.0
+FIRST_WALL_SECONDS = 6 * 3600.0  # before the baseline is known; wall clock is only the generous kill
+WALL_RATIO = 10.0
+
+
+def order(attempt: Attempt) -> tuple[Order, Driver]:
+    """Everything one attempt needs, with the genome checked out; SandboxUnavailable when its driver is not there."""
+    trial = attempt.trial
+    variant, experiment = trial.variant, trial.variant.experiment
+    purpose = Purpose(trial.purpose)
+    driver = readiness.driver(experiment.sandbox)
+    folder = attempt_folder(attempt.pk)
+    genome_dir = folder / "genome"
+    if not genome_dir.exists():
+        store_of(experiment).checkout(variant.commit, genome_dir)
+    text = text_of(experiment, genome_dir)
+    leaks.refuse_known_text(text, driver, genome_dir)
+    device = next((one for one in devices() if one.name == attempt.device), devices()[0])
+    baseline = experiment.baseline if experiment.baseline_id != variant.pk else None
+    scored = purpose == Purpose.SCORE
+    return Order(
+        name=f"darwin-{installation()}-{attempt.pk}",
+        purpose=purpose,
+        genome_dir=genome_dir,
+        genome=read_genome(genome_dir),
+        folder=folder,
+        text=text,
+        seed=trial.seed,
+        budget_tokens=trial.budget_tokens,
+        budget_seconds=trial.budget_seconds,
+        threads=threads(),
+        gpu=device.gpu,
+        device_seconds_limit=_device_limit(baseline) if scored else None,
+        peak_flops=peak.flops_per_second(driver, device) if scored else None,
+        limits=replace(Limits(), cpus=float(threads()), wall_seconds=_wall_seconds(baseline, purpose)),
+        labels={"installation": installation(), "attempt": str(attempt.pk), "experiment": experiment.slug,
+                "fence": str(attempt.fence)},
+    ), driver
+
+
+def attempt_folder(attempt_id: int) -> Path:
+    folder = Path(settings.DARWIN_VAR) / "attempts" / str(attempt_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def text_of(experiment: Experiment, genome_dir: Path) -> Text:
+    genome = read_genome(genome_dir)
+    raw = (experiment.folder / "data" / "text").read_bytes()
+    return prepare(raw, vocabulary=genome.vocabulary, context=genome.context)
+
+
+def installation() -> str:
+    """Tells the containers of this var/ from those of another on the same engine."""
+    return readiness.installation()
+
+
+def _device_limit(baseline: Variant | None) -> float | None:
+    if baseline is None or baseline.device_seconds is None:
+        return None
+    return DEVICE_TIME_RATIO * baseline.device_seconds
+
+
+def _wall_seconds(baseline: Variant | None, purpose: Purpose) -> float:
+    if purpose == Purpose.CHECK:
+        return CHECK_WALL_SECONDS
+    if baseline is None or baseline.train_seconds is None:
+        return FIRST_WALL_SECONDS
+    return 300.0 + WALL_RATIO * baseline.train_seconds
