@@ -1,0 +1,1 @@
+"""Who may come in: one-time links, passwords, and a limit on guessing."""
