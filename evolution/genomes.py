@@ -46,17 +46,11 @@ class Store:
         Doing it again with the same files and parents gives the commit that is there. A ref that belongs to other
         files is replaced: the caller holds the number, so what is there was never finished.
         """
-        tree = self._write_tree(files)
-        name = f"{REFS}{number}"
-        there = self._repository.references.get(name)
-        if there is not None:
-            old = self._commit(str(there.target))
-            if old.tree_id == tree and [str(parent) for parent in old.parent_ids] == list(parents):
-                return str(old.id)
-        signature = pygit2.Signature(_plain(author) or "DARWIN", "darwin@localhost")
-        commit = self._repository.create_commit(None, signature, signature, message, tree, list(parents))
-        self._repository.references.create(name, commit, force=True)
-        return str(commit)
+        try:
+            tree = self._write_tree(files)
+            return self._there(number, tree, parents) or self._write_commit(number, tree, parents, message, author)
+        except (OSError, pygit2.GitError) as error:
+            raise Infrastructure(f"v{number} could not be committed ({error}): free some space on the disk") from error
 
     def files(self, commit: str) -> dict[str, bytes]:
         """Every file of `commit` by its POSIX path."""
@@ -92,6 +86,20 @@ class Store:
             for name in self._repository.references
             if name.startswith(REFS)
         }
+
+    def _there(self, number: int, tree: pygit2.Oid, parents: Sequence[str]) -> str | None:
+        reference = self._repository.references.get(f"{REFS}{number}")
+        if reference is None:
+            return None
+        old = self._commit(str(reference.target))
+        same = old.tree_id == tree and [str(parent) for parent in old.parent_ids] == list(parents)
+        return str(old.id) if same else None
+
+    def _write_commit(self, number: int, tree: pygit2.Oid, parents: Sequence[str], message: str, author: str) -> str:
+        signature = pygit2.Signature(_plain(author) or "DARWIN", "darwin@localhost")
+        commit = self._repository.create_commit(None, signature, signature, message, tree, list(parents))
+        self._repository.references.create(f"{REFS}{number}", commit, force=True)
+        return str(commit)
 
     def _commit(self, sha: str) -> pygit2.Commit:
         try:
