@@ -28,9 +28,9 @@ def publish(experiment_id: int, **message: Any) -> None:
     transaction.on_commit(partial(_send, experiment_id, message))
 
 
-def wake(station: str) -> None:
-    """Ask `station` to look at its inbox now, once this transaction is committed."""
-    transaction.on_commit(partial(_ring, station))
+def wake(station: str, *, after: float = 0.0) -> None:
+    """Ask `station` to look at its inbox `after` seconds from now, once this transaction is committed."""
+    transaction.on_commit(partial(_ring, station, after))
 
 
 def _send(experiment_id: int, message: dict[str, Any]) -> None:
@@ -44,10 +44,10 @@ def _send(experiment_id: int, message: dict[str, Any]) -> None:
             log.warning("could not tell the pages of experiment %s", experiment_id, exc_info=True)
 
 
-def _ring(station: str) -> None:
+def _ring(station: str, after: float) -> None:
     if not settings.DARWIN_WAKE:
         return
     try:
-        current_app.send_task(station, expires=30, retry=False)
+        current_app.send_task(station, countdown=after or None, expires=after + 30, retry=False)
     except Exception:  # noqa: BLE001 every station also looks by itself every few seconds
         log.warning("could not wake %s", station, exc_info=True)
