@@ -7,9 +7,10 @@ from django.conf import settings
 
 from evolution.genomes import store_of
 from evolution.models import Experiment, Variant
-from sandbox import leaks, peak, readiness
+from sandbox import leaks, peak, pins
 from sandbox.devices import devices, threads
 from sandbox.drivers.base import Driver, Limits
+from sandbox.limits import installation
 from sandbox.models import Attempt, Purpose
 from sandbox.trial import Order
 from trainer.contract import read_genome
@@ -26,7 +27,7 @@ def order(attempt: Attempt) -> tuple[Order, Driver]:
     trial = attempt.trial
     variant, experiment = trial.variant, trial.variant.experiment
     purpose = Purpose(trial.purpose)
-    driver = readiness.driver(experiment.sandbox)
+    driver = pins.pinned(experiment)
     folder = attempt_folder(attempt.pk)
     genome_dir = folder / "genome"
     if not genome_dir.exists():
@@ -51,7 +52,7 @@ def order(attempt: Attempt) -> tuple[Order, Driver]:
         device_seconds_limit=_device_limit(baseline) if scored else None,
         peak_flops=peak.flops_per_second(driver, device) if scored else None,
         limits=replace(Limits(), cpus=float(threads()), wall_seconds=_wall_seconds(baseline, purpose)),
-        labels={"installation": installation(), "attempt": str(attempt.pk), "experiment": experiment.slug,
+        labels={"attempt": str(attempt.pk), "experiment": experiment.slug,
                 "fence": str(attempt.fence)},
     ), driver
 
@@ -66,11 +67,6 @@ def text_of(experiment: Experiment, genome_dir: Path) -> Text:
     genome = read_genome(genome_dir)
     raw = (experiment.folder / "data" / "text").read_bytes()
     return prepare(raw, vocabulary=genome.vocabulary, context=genome.context)
-
-
-def installation() -> str:
-    """Tells the containers of this var/ from those of another on the same engine."""
-    return readiness.installation()
 
 
 def _device_limit(baseline: Variant | None) -> float | None:

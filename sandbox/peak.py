@@ -8,7 +8,7 @@ from django.conf import settings
 
 from sandbox import mounts
 from sandbox.devices import Device, threads
-from sandbox.drivers.base import Driver, Job, SandboxError
+from sandbox.drivers.base import Driver, Job, Limits, SandboxError
 from trainer.harness.outside.peaks import peak_flops
 
 WAIT_SECONDS = 60.0
@@ -35,7 +35,8 @@ def _timed_product(driver: Driver) -> float:
         name=f"darwin-peak-{time.time_ns()}",
         command=("python", "-P", "-m", "trainer.harness.inside.peak"),
         mounts=mounts.harness(),
-        labels={"part": "peak", "deadline": str(int(time.time() + WAIT_SECONDS))},
+        limits=Limits(wall_seconds=WAIT_SECONDS),
+        labels={"part": "peak"},
         environment={"DARWIN_THREADS": str(threads()), "OMP_NUM_THREADS": str(threads())},
     ))
     try:

@@ -24,6 +24,7 @@ from evolution.models import Experiment, ExperimentStatus, Kind, Status, Variant
 from sandbox import attempts, orders, readiness
 from sandbox.devices import devices
 from sandbox.drivers.base import SandboxError
+from sandbox.limits import overdue
 from sandbox.models import ACTIVE, Attempt, Purpose
 
 log = logging.getLogger(__name__)
@@ -100,8 +101,7 @@ def sweep() -> None:
         active = _active()
         for box in boxes:
             over = "attempt" in box.labels and box.labels["attempt"] not in active
-            late = int(box.labels.get("deadline") or 0) < time.time()
-            if over or late:
+            if over or overdue(box.labels, now=time.time()):
                 box.remove()
 
 
@@ -162,10 +162,11 @@ def stop_runners(seconds: float = 20.0) -> None:
 
 
 def sweep_all() -> None:
-    """Remove every container of this installation."""
+    """Remove the containers of every attempt of this installation."""
     for driver in readiness.usable():
         for box in driver.boxes():
-            box.remove()
+            if "attempt" in box.labels:
+                box.remove()
 
 
 def _runner_pids() -> list[int]:

@@ -316,7 +316,7 @@ def _job(order: Order, part: str) -> Job:
         command=("python", "-P", "-m", f"trainer.harness.inside.{module}"),
         mounts=mounts.of(order.genome_dir, socket_dir, weights),
         limits=limits,
-        labels={**order.labels, "part": part, "deadline": str(int(time.time() + limits.wall_seconds))},
+        labels={**order.labels, "part": part},
         environment={
             "DARWIN_THREADS": str(order.threads),
             "OMP_NUM_THREADS": str(order.threads),

@@ -1,0 +1,103 @@
+import json
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from django.core.management.base import CommandParser
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from darwin_web.management.base import Code, DarwinCommand
+from evolution.errors import Infrastructure
+from sandbox import readiness, scoring
+from sandbox.outcome import Outcome
+from trainer.contract import OURS
+
+BUDGET_TOKENS = 300_000
+NUMBERS = (
+    "val_loss", "perplexity", "bits_per_byte", "mfu", "tokens_per_second", "flops_per_token", "parameters",
+    "train_seconds", "device_seconds",
+)
+VERDICT_CODES = {"measured": Code.DONE, "failed": Code.FAILED, "rejected": Code.REJECTED, "cancelled": Code.INTERRUPTED}
+
+
+class Command(DarwinCommand):
+    help = "Train one genome once in the sandbox and judge it."
+    examples = (
+        "manage.py score trainer/genome",
+        "manage.py score my_genome --data shakespeare.txt --budget-tokens 300000 --seed 1 --json",
+    )
+    codes = tuple(Code)
+    meaning = {Code.DONE: "measured", Code.FAILED: "failed, by the variant's own fault"}
+    migrates = False
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("directory", type=Path, metavar="DIR", help="the genome: a directory with a genome.toml")
+        parser.add_argument("--data", default="builtin", metavar="FILE|builtin", help="text to train and judge on")
+        parser.add_argument("--budget-tokens", type=int, metavar="N", help=f"default {BUDGET_TOKENS} without --budget-seconds")
+        parser.add_argument("--budget-seconds", type=float, metavar="S")
+        parser.add_argument("--seed", type=int, default=0)
+        parser.add_argument("--sandbox", choices=["auto", "docker", "bubblewrap"], default="auto")
+        parser.add_argument("--json", action="store_true", help="one object as the last line of stdout")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        signal.signal(signal.SIGTERM, _interrupt)
+        tokens, seconds = options["budget_tokens"], options["budget_seconds"]
+        if tokens is None and seconds is None:
+            tokens = BUDGET_TOKENS
+        driver = readiness.choose(options["sandbox"])
+        with _bar() as show:
+            outcome = scoring.score(
+                options["directory"], options["data"], driver, budget_tokens=tokens, budget_seconds=seconds, seed=options["seed"],
+                show=show,
+            )
+        if outcome.cause in OURS:
+            raise Infrastructure(outcome.sentence())
+        self._print(outcome, as_json=options["json"])
+        code = VERDICT_CODES[outcome.verdict]
+        if code:
+            raise SystemExit(code)
+
+    def _print(self, outcome: Outcome, *, as_json: bool) -> None:
+        if as_json:
+            self.stdout.write(json.dumps(report(outcome), allow_nan=False))
+            return
+        if outcome.cause is not None:
+            self.stdout.write(f"{outcome.verdict}: {outcome.sentence()}")
+            return
+        numbers = outcome.numbers
+        self.stdout.write(
+            f"perplexity {numbers['perplexity']:.4f} (loss {numbers['val_loss']:.4f} ± {numbers['val_loss_error']:.4f} nats, "
+            f"sampling error of the text; one seed, unreplicated), {numbers['tokens_per_second']:.0f} tokens/s, "
+            f"{numbers['train_seconds']:.1f} s"
+        )
+
+
+def report(outcome: Outcome) -> dict[str, Any]:
+    """The contract's object; a number that is missing is null."""
+    return {
+        "verdict": outcome.verdict,
+        "reason": outcome.sentence() if outcome.cause else "",
+        **{name: outcome.numbers.get(name) for name in NUMBERS},
+        "claimed": outcome.claimed,
+        "val_loss_error": outcome.numbers.get("val_loss_error"),
+        "replicated": False,
+        "hashes": outcome.hashes,
+        "phases": {name: round(seconds, 3) for name, seconds in outcome.phases.items()},
+    }
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[str, float, float | None], None]]:
+    """A bar on stderr: stdout belongs to the result."""
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        line = bar.add_task("starting", total=1.0)
+        yield lambda phase, progress, _loss: bar.update(line, description=phase, completed=progress)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
