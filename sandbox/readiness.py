@@ -1,4 +1,4 @@
-"""Which sandbox drivers work on this machine, and which one to take: for `doctor`, the machine page and new experiments."""
+"""Which sandbox drivers work on this machine, and which one to take: for `doctor` and for new experiments."""
 
 from dataclasses import dataclass
 from functools import cache

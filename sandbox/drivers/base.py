@@ -15,7 +15,7 @@ class SandboxError(Infrastructure):
     """The engine, the node or the disk failed; the variant is not to blame."""
 
 
-class SandboxUnavailable(SandboxError):
+class SandboxUnavailable(SandboxError):  # noqa: N818 it reads better
     """This driver cannot work on this machine; the message says what is missing and what to do."""
 
 
@@ -89,7 +89,10 @@ class Box(Protocol):
 
 class Driver(Protocol):
     name: str
-    warning: str  # what this driver cannot keep, for the page and `doctor`; empty when nothing
+
+    @property
+    def warning(self) -> str:
+        """What this driver cannot keep here, for the page and `doctor`; empty when nothing."""
 
     def check(self) -> None:
         """Raise SandboxUnavailable unless containers can be started here."""
