@@ -40,8 +40,14 @@ def _short_socket(path: Path) -> Path:
     return folder / path.name
 
 
-HOST = os.environ.get("HOST", "127.0.0.1")
-PORT = int(os.environ.get("PORT", "8000"))
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise ValueError(f"PORT={text} is no port: give a number from 1 to 65535")
+    return int(text)
+
+
+HOST = os.environ.get("HOST") or "127.0.0.1"
+PORT = _port(os.environ.get("PORT") or "8000")
 SECRET_KEY = _secret_key()
 DEBUG = False
 ALLOWED_HOSTS = [h for h in os.environ.get("DARWIN_ALLOWED_HOSTS", "").split(",") if h] or [
@@ -186,7 +192,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 # The undo window: how long a person's decision waits before the next station hears of it.
-DARWIN_UNDO_SECONDS = float(os.environ.get("DARWIN_UNDO_SECONDS", "10"))
+DARWIN_UNDO_SECONDS = float(os.environ.get("DARWIN_UNDO_SECONDS") or "10")
 
 LOGGING = {
     "version": 1,

@@ -29,7 +29,8 @@ def test_the_top_level_is_what_was_agreed() -> None:
 def test_nothing_built_or_third_party_is_committed() -> None:
     foreign = [
         path for path in tracked()
-        if {"node_modules", "dist", "vendor", "site-packages"} & set(path.parts) or path.name.endswith((".min.js", ".whl"))
+        if {"node_modules", "dist", "vendor", "site-packages"} & set(path.parts)
+        or path.name.endswith((".min.js", ".whl"))
     ]
     assert foreign == []
 
