@@ -107,7 +107,10 @@ class BubblewrapBox:
             calls = stack.enter_context(tempfile.TemporaryFile())
             calls.write(seccomp.program())
             calls.seek(0)
-            command = arguments(self._job, status=status_in.fileno(), gate=gate.fileno(), calls=calls.fileno())
+            command = arguments(
+                self._job, status=status_in.fileno(), gate=gate.fileno(), calls=calls.fileno(),
+                grouped=self._group is not None,
+            )
             process = stack.enter_context(subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={},
                 pass_fds=(status_in.fileno(), gate.fileno(), calls.fileno()), cwd="/", start_new_session=True,
@@ -258,8 +261,8 @@ class _Kept(BubblewrapBox):
         self._kept.pop(self.name, None)
 
 
-def arguments(job: Job, *, status: int, gate: int, calls: int) -> list[str]:
-    """bwrap's command line. `status`, `gate` and `calls` are file descriptors it inherits."""
+def arguments(job: Job, *, status: int, gate: int, calls: int, grouped: bool) -> list[str]:
+    """bwrap's command line. `status`, `gate` and `calls` are file descriptors it inherits; `grouped`: by a Group."""
     words = ["bwrap", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
     if os.getuid() == 0:  # the first process needs these two to become nobody, and loses them with that
         words += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
@@ -278,7 +281,7 @@ def arguments(job: Job, *, status: int, gate: int, calls: int) -> list[str]:
         words += ["--ro-bind", str(mount.source.resolve()), mount.target]
     words += ["--remount-ro", "/", "--chdir", limits.workdir(job)]
     words += ["--seccomp", str(calls), "--json-status-fd", str(status), "--block-fd", str(gate)]
-    return [*words, "--", interpreter().python, "-I", "-S", FIRST.target, _order(job)]
+    return [*words, "--", interpreter().python, "-I", "-S", FIRST.target, _order(job, grouped)]
 
 
 def _folders(targets: Iterable[str]) -> list[str]:
@@ -298,9 +301,11 @@ def _areas(wanted: Limits) -> list[str]:
     return [word for path, size in sizes.items() for word in ("--perms", mode, "--size", str(size), "--tmpfs", path)]
 
 
-def _order(job: Job) -> str:
+def _order(job: Job, grouped: bool) -> str:
     command = (interpreter().python, *job.command[1:]) if job.command[0] == "python" else job.command
-    held = limits.ulimits(job.limits) | {"nproc": job.limits.pids, "data": job.limits.memory_bytes}
+    held = limits.ulimits(job.limits)
+    if not grouped:  # the sum is looked at; this bounds what one process can take between two looks
+        held |= {"nproc": job.limits.pids, "data": 2 * job.limits.memory_bytes}
     return json.dumps({"uid": limits.UID, "oom_score": limits.OOM_SCORE, "limits": held, "command": command})
 
 
