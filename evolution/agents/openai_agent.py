@@ -1,0 +1,145 @@
+"""Language models behind the OpenAI interface: OpenAI itself, vLLM, Ollama, llama.cpp and others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evolution.agents import reply
+from evolution.agents.base import AgentUnavailable, Brief, Proposal, Unusable
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+    from openai.types.chat import ChatCompletion, ChatCompletionMessageParam
+
+PROMPTS = Path(__file__).parent / "prompts"
+SECONDS = 180.0
+RETRIES = 3
+TEMPERATURE = 0.2
+MAX_FILE = 60_000  # characters of one file that are shown
+
+_TEXT = {"type": "string"}
+_OPTIONAL = {"type": ["string", "null"]}
+_EDIT = {"path": _TEXT, "search": _OPTIONAL, "replace": _OPTIONAL, "content": _OPTIONAL}
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "hypothesis": _TEXT, "rationale": _TEXT, "expected": _TEXT,
+        "edits": {"type": "array", "items": {
+            "type": "object", "properties": _EDIT, "required": list(_EDIT), "additionalProperties": False,
+        }},
+    },
+    "required": ["hypothesis", "rationale", "expected", "edits"],
+    "additionalProperties": False,
+}
+RESPONSE_FORMAT: dict[str, Any] = {
+    "type": "json_schema", "json_schema": {"name": "proposal", "strict": True, "schema": SCHEMA},
+}
+
+
+@dataclass(frozen=True)
+class OpenAIAgent:
+    """Asks one model for one proposal per brief."""
+
+    model: str
+    key: str
+    base_url: str | None = None
+    temperature: float = TEMPERATURE
+    seconds: float = SECONDS
+    retries: int = RETRIES
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> OpenAIAgent:
+        """The agent of OPENAI_API_KEY, OPENAI_BASE_URL and DARWIN_MODEL; AgentUnavailable says which is missing."""
+        key, model = environment.get("OPENAI_API_KEY", ""), environment.get("DARWIN_MODEL", "")
+        if not key:
+            raise AgentUnavailable(
+                "OPENAI_API_KEY is not set: set it (any text for a local server, with OPENAI_BASE_URL), "
+                "or choose the builtin agent"
+            )
+        if not model:
+            raise AgentUnavailable("DARWIN_MODEL is not set: set it to the name of a model which the server offers")
+        return cls(model=model, key=key, base_url=environment.get("OPENAI_BASE_URL") or None)
+
+    @property
+    def name(self) -> str:
+        return self.model
+
+    def propose(self, brief: Brief) -> Proposal:
+        """The model's proposal; Unusable when its reply is none, AgentUnavailable when it cannot be reached."""
+        completion = self._ask(messages(brief))
+        choice = completion.choices[0] if completion.choices else None
+        if choice is None or not choice.message.content:
+            raise Unusable(f"{self.model} gave an empty reply")
+        if choice.finish_reason == "length":
+            raise Unusable(f"the reply of {self.model} was cut off at the server's limit of tokens")
+        usage = completion.usage
+        return reply.proposal(
+            choice.message.content, brief, author=f"agent:{self.model}",
+            tokens_in=usage.prompt_tokens if usage else 0, tokens_out=usage.completion_tokens if usage else 0,
+        )
+
+    def _ask(self, asked: list[ChatCompletionMessageParam]) -> ChatCompletion:
+        """The first answer, asking for less each time the server refuses the request as it is (400 or 422).
+
+        Some servers know no JSON schema, and some models take no temperature.
+        """
+        from openai import BadRequestError, OpenAI, OpenAIError, UnprocessableEntityError  # noqa: PLC0415 takes 1 s
+
+        client = OpenAI(api_key=self.key, base_url=self.base_url, timeout=self.seconds, max_retries=self.retries)
+        refused: OpenAIError | None = None
+        schema, temperature = {"response_format": RESPONSE_FORMAT}, {"temperature": self.temperature}
+        for extra in ({**schema, **temperature}, schema, temperature, {}):
+            try:
+                return self._complete(client, asked, extra)
+            except (BadRequestError, UnprocessableEntityError) as error:
+                refused = error
+            except OpenAIError as error:
+                raise self._unavailable(error) from error
+        raise self._unavailable(refused) from refused
+
+    def _complete(
+        self, client: OpenAI, asked: list[ChatCompletionMessageParam], extra: Mapping[str, Any]
+    ) -> ChatCompletion:
+        answer: ChatCompletion = client.chat.completions.create(model=self.model, messages=asked, **extra)
+        return answer
+
+    def _unavailable(self, error: Exception | None) -> AgentUnavailable:
+        return AgentUnavailable(
+            f"{self.model} could not be asked ({error}): check OPENAI_BASE_URL, OPENAI_API_KEY and DARWIN_MODEL"
+        )
+
+
+def messages(brief: Brief) -> list[ChatCompletionMessageParam]:
+    """What the model is told: the rules, then the brief."""
+    rules = (PROMPTS / "system.md").read_text(encoding="utf-8")
+    ask = (PROMPTS / "proposal.md").read_text(encoding="utf-8")
+    system = rules.format(editable=", ".join(brief.genome.editable), load=brief.genome.load)
+    user = ask.format(
+        objective=brief.objective, target=brief.target,
+        perplexity=_number(brief.perplexity), parent_perplexity=_number(brief.parent_perplexity),
+        directives=_listed(brief.directives), recalled=_listed(brief.recalled), tried=_listed(sorted(brief.tried)),
+        files="\n\n".join(_shown(path, content) for path, content in sorted(brief.files.items())),
+    )
+    return [{"role": "system", "content": system}, {"role": "user", "content": user}]
+
+
+def _number(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.4f}"
+
+
+def _listed(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines) or "- nothing yet"
+
+
+def _shown(path: str, content: bytes) -> str:
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        return f"=== {path} ===\n(not text, {len(content)} bytes)"
+    if len(text) > MAX_FILE:
+        text = text[:MAX_FILE] + f"\n(cut: {len(text)} characters in all)"
+    return f"=== {path} ===\n{text}"

@@ -1,0 +1,26 @@
+"""All built-in operators, by name."""
+
+from evolution.agents.operators import (
+    activation,
+    head,
+    initialisation,
+    normalisation,
+    numbers,
+    optimiser,
+    positions,
+    residual,
+    schedule,
+    settings,
+)
+from evolution.agents.operators.operator import Operator
+
+FAMILIES = (normalisation, activation, positions, head, initialisation, residual, optimiser, schedule, settings)
+CATALOGUE: dict[str, Operator] = {one.name: one for family in FAMILIES for one in family.OPERATORS}
+
+
+def named(name: str) -> Operator:
+    """The operator of this name, from the catalogue or NAME_xFACTOR; KeyError when there is none."""
+    found = CATALOGUE.get(name) or numbers.numeric(name)
+    if found is None:
+        raise KeyError(name)
+    return found

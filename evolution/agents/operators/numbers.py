@@ -1,0 +1,115 @@
+"""Operators that turn one knob: a named number is multiplied, wherever the code or a preset sets it."""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+import libcst as cst
+
+from evolution.agents.operators import tree
+from evolution.agents.operators.operator import Apply, Operator
+
+Turn = Callable[[float], float | None]  # the new value, or None to leave this one alone
+
+
+@dataclass(frozen=True)
+class Knob:
+    """A number of training code and the names it goes by."""
+
+    title: str
+    pattern: str  # of the name, whole, case ignored
+    low: float
+    high: float
+    whole: bool = False
+
+
+KNOBS = {
+    "learning_rate": Knob("Learning rate", r"_?(max_|peak_|base_)?(learning_rate|lr)", 1e-6, 0.1),
+    "batch_size": Knob("Batch size", r"_?(micro_|device_)?batch(_size)?", 2, 4096, whole=True),
+    "weight_decay": Knob("Weight decay", r"_?weight_decay", 1e-6, 1.0),
+    "warmup": Knob("Warm-up", r"_?warm_?up(_\w+)?", 1e-4, 1e6),
+    "init_std": Knob("Initial deviation", r"_?(init_|weight_)?(std|stddev)", 1e-4, 1.0),
+    "final_rate": Knob("Final learning rate", r"_?(min_|final_)(learning_rate|lr|rate|share|fraction)", 0.0, 1.0),
+    "clip": Knob("Gradient clipping", r"_?(grad(ient)?_)?(clip|max_norm)(_norm)?", 0.01, 100),
+}
+
+
+def turned(module: cst.Module, pattern: str, turn: Turn) -> cst.Module | None:
+    """`module` with every number set under a name that matches `pattern` turned; None when that changes nothing."""
+    name = re.compile(pattern, re.IGNORECASE)
+    pairs: list[tuple[cst.CSTNode, tree.Replacement]] = []
+    for node in tree.walk(module):
+        number = _number_set(node, name)
+        value = _value(number) if number else None
+        new = turn(value) if value is not None else None
+        if number is not None and value is not None and new is not None and new != value:
+            pairs.append((number, tree.expression(_written(new, tree.code(number)))))
+    return tree.exchange(module, *pairs) if pairs else None
+
+
+def _number_set(node: cst.CSTNode, name: re.Pattern[str]) -> cst.BaseExpression | None:
+    """The literal which `node` sets under `name`: name = 1, name: int = 1, f(name=1), def f(name=1), {"name": 1}."""
+    target, value = "", None
+    if isinstance(node, cst.Assign) and len(node.targets) == 1:
+        target, value = tree.dotted(node.targets[0].target), node.value
+    elif isinstance(node, cst.AnnAssign):
+        target, value = tree.dotted(node.target), node.value
+    elif isinstance(node, cst.Arg) and node.keyword is not None:
+        target, value = node.keyword.value, node.value
+    elif isinstance(node, cst.Param):
+        target, value = node.name.value, node.default
+    elif isinstance(node, cst.DictElement) and isinstance(node.key, cst.SimpleString):
+        target, value = str(node.key.evaluated_value), node.value
+    matches = name.fullmatch(target.rpartition(".")[2])
+    return value if matches and isinstance(value, cst.Integer | cst.Float) else None
+
+
+def _value(number: cst.BaseExpression) -> float | None:
+    return float(number.evaluated_value) if isinstance(number, cst.Integer | cst.Float) else None
+
+
+def _written(value: float, like: str) -> str:
+    """`value` to two digits, in the way of the number it replaces: 12, 0.1 or 1e-3."""
+    if re.fullmatch(r"[\d_]+", like):
+        return str(round(value))
+    rounded = float(f"{value:.2g}")
+    if "e" not in like.lower() or rounded == 0:
+        return repr(rounded) if rounded >= 1e-4 or rounded == 0 else f"{rounded:g}"
+    power = math.floor(math.log10(rounded) + 1e-12)
+    return f"{rounded / 10.0**power:.2g}e{power}"
+
+
+def scaling(knob: Knob, factor: float) -> Apply:
+    """An operator's apply that multiplies `knob` by `factor` within its bounds."""
+
+    def turn(value: float) -> float | None:
+        new = round(value * factor) if value == int(value) and (knob.whole or value >= 2) else value * factor
+        return float(new) if knob.low <= new <= knob.high else None
+
+    return lambda module, rng: turned(module, knob.pattern, turn)
+
+
+def numeric(name: str) -> Operator | None:
+    """The operator called NAME_xFACTOR, such as learning_rate_x1.5; None when there is no such knob."""
+    match = re.fullmatch(r"(\w+)_x(\d+(?:\.\d+)?)", name)
+    if match is None or match[1] not in KNOBS:
+        return None
+    knob, factor = KNOBS[match[1]], float(match[2])
+    word = "larger" if factor > 1 else "smaller"
+    return Operator(
+        name=name,
+        title=f"{knob.title} times {match[2]}",
+        hypothesis=f"The present {knob.title.lower()} may not be the best for this budget: a {word} one is tried.",
+        rationale="Bergstra & Bengio, Random Search for Hyper-Parameter Optimization (2012): a few numbers matter "
+        "most, and trying them one at a time at random finds out which.",
+        expected="Unknown beforehand: lower perplexity if the present value is off in the other direction.",
+        apply=scaling(knob, factor),
+    )
+
+
+def random_names(rng: Random, count: int) -> list[str]:
+    """Names of `count` numeric operators with factors drawn evenly on a log scale from 0.4 to 2.5."""
+    factors = [math.exp(rng.uniform(math.log(0.4), math.log(2.5))) for _ in range(count)]
+    return [f"{rng.choice(sorted(KNOBS))}_x{factor:.2g}" for factor in factors]

@@ -1,0 +1,154 @@
+"""Operators on the rule that turns gradients into steps."""
+
+from random import Random
+
+import libcst as cst
+
+from evolution.agents.operators import tree
+from evolution.agents.operators.operator import Operator
+
+MUON = '''
+class Muon({torch}.optim.AdamW):
+    """AdamW, except that matrices inside the blocks take orthogonalised steps (Jordan et al. 2024).
+
+    A step is scaled to the size of an AdamW step (Liu et al. 2025, equation 4), so one learning rate serves both.
+    """
+
+    def __init__(self, parameters, *, model, momentum=0.95, **settings):
+        super().__init__(parameters, **settings)
+        stacks = [part for part in model.modules() if isinstance(part, ({nn}.ModuleList, {nn}.Sequential))]
+        self.matrices = {{p for stack in stacks for p in stack.parameters() if p.ndim == 2}}
+        self.momentum = momentum
+
+    @{torch}.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None and p in self.matrices:
+                    self.step_matrix(p, group["lr"], group["weight_decay"])
+                    p.grad = None  # so that AdamW leaves it alone
+        return super().step(closure)
+
+    def step_matrix(self, p, lr, weight_decay):
+        state = self.state[p]
+        if "momentum" not in state:
+            state["momentum"] = {torch}.zeros_like(p)
+        state["momentum"].lerp_(p.grad, 1 - self.momentum)
+        update = orthogonal(p.grad.lerp(state["momentum"], self.momentum))
+        p.mul_(1 - lr * weight_decay).add_(update, alpha=-0.2 * lr * max(p.shape) ** 0.5)
+'''
+
+ORTHOGONAL = '''
+def orthogonal(matrix, steps=5):
+    """The nearest matrix whose singular values are about 1, by a quintic Newton-Schulz iteration."""
+    x = matrix.T if matrix.size(0) > matrix.size(1) else matrix
+    x = x.bfloat16() if x.is_cuda else x.float()
+    x = x / (x.norm() + 1e-7)
+    for _ in range(steps):
+        square = x @ x.T
+        x = {torch}.addmm(x, {torch}.addmm(square, square, square, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
+    return (x.T if matrix.size(0) > matrix.size(1) else x).to(matrix.dtype)
+'''
+
+LION = '''
+class Lion({torch}.optim.Optimizer):
+    """Steps of one size in the direction of the momentum's sign (Chen et al. 2023, algorithm 2).
+
+    Its steps are larger than AdamW's, so it takes a fifth of the learning rate and five times the weight decay.
+    """
+
+    def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.99), weight_decay=0.0):
+        super().__init__(parameters, dict(lr=lr, betas=betas, weight_decay=weight_decay))
+
+    @{torch}.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            lr, (beta1, beta2) = group["lr"] / 5, group["betas"]
+            for p in (p for p in group["params"] if p.grad is not None):
+                momentum = self.state[p].setdefault("momentum", {torch}.zeros_like(p))
+                p.mul_(1 - lr * 5 * group["weight_decay"])
+                p.add_(momentum.lerp(p.grad, 1 - beta1).sign_(), alpha=-lr)
+                momentum.lerp_(p.grad, 1 - beta2)
+'''
+
+
+def muon(module: cst.Module, rng: Random) -> cst.Module | None:
+    """AdamW becomes Muon for the matrices inside the blocks and stays AdamW for the rest."""
+    found, torch, nn = _adamw(module), tree.local(module, "torch"), tree.local(module, "torch.nn")
+    if found is None or torch is None or nn is None:
+        return None
+    model = _model(module, found)
+    if not model:
+        return None
+    first, *rest = found.args
+    given = cst.ensure_type(tree.expression(f"f(model={model}, x=x)"), cst.Call).args[0]
+    arguments = [first, given, *rest] if rest else [*tree.with_argument(found, f"model={model}").args]
+    new = found.with_changes(func=cst.Name("Muon"), args=arguments)
+    changed = tree.define(tree.exchange(module, (found, new)), ORTHOGONAL.format(torch=torch))
+    return tree.define(changed, MUON.format(torch=torch, nn=nn))
+
+
+def _adamw(module: cst.Module) -> cst.Call | None:
+    """The first place where AdamW is built for some parameters."""
+    return next((call for call in tree.calls(module, "AdamW") if call.args and call.args[0].keyword is None), None)
+
+
+def _model(module: cst.Module, call: cst.Call) -> str:
+    """What the function around `call` calls the model: the thing whose parameters() it asks for."""
+    around = [node for node in tree.walk(module) if isinstance(node, cst.FunctionDef) and tree.holds(node, call)]
+    for asked in tree.calls(around[-1] if around else module, "named_parameters", "parameters"):
+        if isinstance(asked.func, cst.Attribute) and tree.dotted(asked.func.value):
+            return tree.dotted(asked.func.value)
+    return ""
+
+
+def lion(module: cst.Module, rng: Random) -> cst.Module | None:
+    """AdamW becomes Lion."""
+    found, torch = _adamw(module), tree.local(module, "torch")
+    if found is None or torch is None:
+        return None
+    known, last = ("lr", "betas", "weight_decay"), found.args[-1]
+    kept = [a for a in found.args if not a.star and (a.keyword is None or a.keyword.value in known)]
+    kept[-1] = kept[-1].with_changes(comma=last.comma, whitespace_after_arg=last.whitespace_after_arg)
+    changed = tree.exchange(module, (found, found.with_changes(func=cst.Name("Lion"), args=kept)))
+    return tree.define(changed, LION.format(torch=torch))
+
+
+def fused_optimiser(module: cst.Module, rng: Random) -> cst.Module | None:
+    """AdamW updates all its weights in one kernel."""
+    found = _adamw(module)
+    if found is None or any(a.star for a in found.args) or tree.positional(found, 99, "fused") is not None:
+        return None
+    return tree.exchange(module, (found, tree.with_argument(found, "fused=True")))
+
+
+OPERATORS = (
+    Operator(
+        name="muon",
+        title="Muon for the matrices in the blocks",
+        hypothesis="Steps whose singular values are all alike learn rare directions as fast as common ones.",
+        rationale="Jordan et al., Muon: An optimizer for hidden layers in neural networks (2024); scaled as in Liu et "
+        "al., Muon is Scalable for LLM Training (2025), equation 4.",
+        expected="Clearly lower perplexity at equal tokens; the iteration costs time after every step, so MFU drops "
+        "with small batches.",
+        apply=muon,
+    ),
+    Operator(
+        name="lion",
+        title="Lion instead of AdamW",
+        hypothesis="The sign of the momentum is enough of a direction, and needs no second moment.",
+        rationale="Chen et al., Symbolic Discovery of Optimization Algorithms (2023), algorithm 2 and section 5 for "
+        "the scale of its settings.",
+        expected="Perplexity about the same; one moment less to keep and update, so MFU slightly higher.",
+        apply=lion,
+    ),
+    Operator(
+        name="fused_optimiser",
+        title="Fused AdamW",
+        hypothesis="Updating all weights in one kernel saves a pass over memory for each of them.",
+        rationale="PyTorch documentation of torch.optim.AdamW: fused implementations are the fastest; the arithmetic "
+        "is the same.",
+        expected="Perplexity unchanged; MFU higher, most of all for small models and small batches.",
+        apply=fused_optimiser,
+    ),
+)
