@@ -118,7 +118,8 @@ def _retry_or_give_up(attempt: Attempt, variant: Variant, outcome: Outcome) -> N
         if variant.status == Status.TRAINING:
             lifecycle.advance(variant, Status.APPROVED, actor=ACTOR, reason="the sandbox failed; waits for a resume")
         if variant.experiment.status == ExperimentStatus.RUNNING:
-            experiments.pause(variant.experiment, actor=ACTOR, reason=f"The sandbox failed {tries} times: {outcome.detail}")
+            reason = f"The sandbox failed {tries} times: {outcome.detail}"
+            experiments.pause(variant.experiment, actor=ACTOR, reason=reason)
 
 
 def _end_cancelled(variant: Variant) -> None:

@@ -10,7 +10,6 @@ def pinned(experiment: Experiment) -> Driver:
     if not experiment.image:
         _pin(experiment)
     driver = readiness.driver(experiment.sandbox)
-    driver.check()
     if driver.image() != experiment.image:
         raise SandboxUnavailable(
             f"“{experiment.slug}” runs on {experiment.image}, and here is {driver.image()}: bring that image back, or "

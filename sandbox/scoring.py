@@ -20,26 +20,28 @@ from trainer.contract import GenomeError, read_genome
 from trainer.harness.outside.server import Report
 from trainer.harness.outside.text import TextError, prepare
 
+Show = Callable[[str, float], None]  # a phase, and progress 0 … 1
+
 
 @dataclass(frozen=True)
 class Screen:
     """Passes what a trial tells to whoever shows it."""
 
-    show: Callable[[str, float, float | None], None]  # phase, progress 0 … 1, claimed loss
+    show: Show
 
     def phase(self, state: AttemptState, container: str) -> None:
-        self.show(state.label, 0.0 if state == AttemptState.TRAINING else 1.0, None)
+        self.show(state.label, 0.0 if state == AttemptState.TRAINING else 1.0)
 
     def report(self, report: Report) -> None:
-        pass
+        """The claimed numbers of the last report are in the outcome."""
 
     def tick(self, progress: float) -> None:
-        self.show(AttemptState.TRAINING.label if progress < 1 else AttemptState.JUDGING.label, progress, None)
+        self.show(AttemptState.TRAINING.label if progress < 1 else AttemptState.JUDGING.label, progress)
 
 
 def score(
     directory: Path, data: str, driver: Driver, *,
-    budget_tokens: int | None, budget_seconds: float | None, seed: int, show: Callable[[str, float, float | None], None],
+    budget_tokens: int | None, budget_seconds: float | None, seed: int, show: Show,
 ) -> Outcome:
     """Train and judge the genome in `directory`; BadInput for a genome or data that cannot be used."""
     for budget in (budget_tokens, budget_seconds):

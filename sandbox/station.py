@@ -21,9 +21,9 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from evolution.models import Experiment, ExperimentStatus, Kind, Status, Variant
-from sandbox import attempts, orders, readiness
+from sandbox import attempts, readiness
 from sandbox.devices import devices
-from sandbox.drivers.base import SandboxError
+from sandbox.drivers.base import Driver, SandboxError
 from sandbox.limits import overdue
 from sandbox.models import ACTIVE, Attempt, Purpose
 
@@ -33,10 +33,13 @@ UNCLAIMED = timedelta(seconds=20)  # how long a started runner may take to claim
 
 
 def look() -> None:
-    """One round: recover, sweep, start, prune, tell what this host has."""
+    """One round: recover, start, sweep, prune, tell what this host has."""
     recover()
     start()
-    sweep()
+    try:
+        sweep()
+    except SandboxError as error:
+        log.warning("could not look for containers that are over: %s", error)
     prune()
     report()
 
@@ -96,13 +99,19 @@ _children: list[subprocess.Popen[bytes]] = []
 
 def sweep() -> None:
     """Remove the containers of attempts that are over, and those past their deadline."""
-    for driver in readiness.usable():
+    for driver in _drivers():
         boxes = driver.boxes()  # listed before the rows are read: an attempt's row is older than its container
         active = _active()
         for box in boxes:
             over = "attempt" in box.labels and box.labels["attempt"] not in active
             if over or overdue(box.labels, now=time.time()):
                 box.remove()
+
+
+def _drivers() -> list[Driver]:
+    """The drivers that any experiment is pinned to, as far as they answer."""
+    names = Experiment.objects.exclude(image="").values_list("sandbox", flat=True).distinct().order_by("sandbox")
+    return [readiness.driver(name) for name in names]
 
 
 def prune() -> None:
@@ -158,12 +167,15 @@ def stop_runners(seconds: float = 20.0) -> None:
         pids = [pid for pid in pids if _is_runner(pid)]
     for pid in pids:
         _signal(pid, signal.SIGKILL)
-    sweep_all()
+    try:
+        sweep_all()
+    except SandboxError as error:
+        log.warning("could not look for containers that are left: %s", error)
 
 
 def sweep_all() -> None:
     """Remove the containers of every attempt of this installation."""
-    for driver in readiness.usable():
+    for driver in _drivers():
         for box in driver.boxes():
             if "attempt" in box.labels:
                 box.remove()

@@ -5,7 +5,6 @@ What fails in here by the variant's own fault is an Outcome with a cause; what f
 
 import hashlib
 import logging
-import os
 import random
 import shutil
 import time
@@ -72,7 +71,7 @@ class Order:
     gpu: str | None = None
     device_seconds_limit: float | None = None  # 1.25 × the baseline's
     peak_flops: float | None = None  # of the device, for MFU
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -295,7 +294,7 @@ def _freeze(order: Order, outcome: Outcome) -> None:
     for name in (MODEL_FILE, CONFIG_FILE):
         target = weights / name
         shutil.copyfile(order.folder / name, target)
-        os.chmod(target, 0o444)
+        target.chmod(0o444)
     outcome.hashes["weights"] = outcome.numbers["weights_sha256"] = _sha256(weights / MODEL_FILE)
     outcome.hashes["text"] = order.text.sha256
 

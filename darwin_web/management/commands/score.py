@@ -1,6 +1,6 @@
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -21,7 +21,7 @@ NUMBERS = (
     "val_loss", "perplexity", "bits_per_byte", "mfu", "tokens_per_second", "flops_per_token", "parameters",
     "train_seconds", "device_seconds",
 )
-VERDICT_CODES = {"measured": Code.DONE, "failed": Code.FAILED, "rejected": Code.REJECTED, "cancelled": Code.INTERRUPTED}
+VERDICT_CODES = {"measured": Code.DONE, "failed": Code.FAILED, "rejected": Code.REJECTED}
 
 
 class Command(DarwinCommand):
@@ -37,7 +37,7 @@ class Command(DarwinCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("directory", type=Path, metavar="DIR", help="the genome: a directory with a genome.toml")
         parser.add_argument("--data", default="builtin", metavar="FILE|builtin", help="text to train and judge on")
-        parser.add_argument("--budget-tokens", type=int, metavar="N", help=f"default {BUDGET_TOKENS} without --budget-seconds")
+        parser.add_argument("--budget-tokens", type=int, metavar="N", help=f"default {BUDGET_TOKENS}")
         parser.add_argument("--budget-seconds", type=float, metavar="S")
         parser.add_argument("--seed", type=int, default=0)
         parser.add_argument("--sandbox", choices=["auto", "docker", "bubblewrap"], default="auto")
@@ -70,8 +70,8 @@ class Command(DarwinCommand):
             return
         numbers = outcome.numbers
         self.stdout.write(
-            f"perplexity {numbers['perplexity']:.4f} (loss {numbers['val_loss']:.4f} ± {numbers['val_loss_error']:.4f} nats, "
-            f"sampling error of the text; one seed, unreplicated), {numbers['tokens_per_second']:.0f} tokens/s, "
+            f"perplexity {numbers['perplexity']:.4f} (loss {numbers['val_loss']:.4f} ± {numbers['val_loss_error']:.4f} "
+            f"nats, sampling error of the text; one seed, unreplicated), {numbers['tokens_per_second']:.0f} tokens/s, "
             f"{numbers['train_seconds']:.1f} s"
         )
 
@@ -91,12 +91,13 @@ def report(outcome: Outcome) -> dict[str, Any]:
 
 
 @contextmanager
-def _bar() -> Iterator[Callable[[str, float, float | None], None]]:
+def _bar() -> Iterator[scoring.Show]:
     """A bar on stderr: stdout belongs to the result."""
-    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn()
+    share = TextColumn("{task.percentage:>3.0f} %")
+    columns = TextColumn("{task.description}"), BarColumn(), share, TimeElapsedColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         line = bar.add_task("starting", total=1.0)
-        yield lambda phase, progress, _loss: bar.update(line, description=phase, completed=progress)
+        yield lambda phase, progress: bar.update(line, description=phase, completed=progress)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
