@@ -56,6 +56,35 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 
 @register.filter
+def signed(share: float | None, digits: int = 1) -> str:
+    """A change, as per cent with its sign: −0.021 -> "−2.1 %"."""
+    return "" if share is None else f"{'−' if share < 0 else '+'}{abs(100 * share):.{digits}f} %"
+
+
+@register.filter
+def run_mark(status: str) -> str:
+    """The shape beside an experiment's status."""
+    return {"running": "▶", "paused": "⏸", "finished": "✓", "stopped": "■", "failed": "✕"}[status]
+
+
+@register.filter
+def sparkline(values: list[float]) -> SafeString | str:
+    """A small line of the values, lower is better; nothing while there are fewer than two."""
+    if len(values) < 2:
+        return format_html('<span class="faint">{}</span>', NOTHING)
+    low, high = min(values), max(values)
+    span = high - low or 1.0
+    points = [(2 + 84 * at / (len(values) - 1), 3 + 16 * (high - value) / span) for at, value in enumerate(values)]
+    text = ", ".join(f"{value:.2f}" for value in values)
+    return format_html(
+        '<svg class="spark" viewBox="0 0 88 22" role="img" aria-label="{}"><polyline points="{}"/>'
+        '<circle cx="{}" cy="{}" r="2"/></svg>',
+        f"best perplexity after each generation: {text}", " ".join(f"{x:.1f},{y:.1f}" for x, y in points),
+        f"{points[-1][0]:.1f}", f"{points[-1][1]:.1f}",
+    )
+
+
+@register.filter
 def short_count(value: float | None) -> str:
     """1,234 -> 1.2 k; 812_345 -> 812 k; with three digits at most."""
     if value is None:

@@ -1,1 +1,4 @@
-import "../lib/nonce.js";
+import { calmly, listen } from "../lib/news.js";
+import { refresh } from "../lib/refresh.js";
+
+listen("/ws/news/", calmly(1_000, refresh));

@@ -1,0 +1,81 @@
+"""How far an experiment is, how long it will still take, and what waits for whom."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from django.db.models import Count, Sum
+
+from evolution.lifecycle import ENDED
+from evolution.models import Experiment, ExperimentStatus, Status
+from sandbox import queries
+
+# How much of a variant's road lies behind it; training counts from here to 1 by its own progress.
+BEHIND = {
+    Status.DRAFTED: 0.0, Status.SCREENED: 0.05, Status.CHECKED: 0.1, Status.IN_REVIEW: 0.1, Status.APPROVED: 0.15,
+    Status.TRAINING: 0.15,
+}
+TRAINED = (Status.MEASURED, Status.SURVIVED, Status.CULLED, Status.FAILED, Status.REJECTED)
+
+
+@dataclass(frozen=True)
+class Progress:
+    share: float  # 0 … 1 of the whole experiment
+    seconds_left: float | None  # of computing; None before anything was measured or when it is over
+    waiting: int  # variants that wait for a person
+    running: int
+    counts: dict[str, int]  # status -> variants
+    cost_usd: float
+    tokens: int  # of language models
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+
+def progress_of(experiment: Experiment) -> Progress:
+    rows = experiment.variants.values("status", "generation__number").annotate(count=Count("id"))
+    counts: Counter[str] = Counter()
+    current: Counter[str] = Counter()
+    for row in rows:
+        counts[row["status"]] += row["count"]
+        if row["generation__number"] == experiment.generation:
+            current[row["status"]] += row["count"]
+    spent = experiment.variants.aggregate(
+        cost=Sum("cost_usd", default=0.0), came=Sum("tokens_in", default=0), went=Sum("tokens_out", default=0)
+    )
+    share = _share(experiment, current)
+    return Progress(
+        share=share, seconds_left=_seconds_left(experiment, counts), waiting=counts[Status.IN_REVIEW],
+        running=counts[Status.TRAINING], counts=dict(counts), cost_usd=spent["cost"],
+        tokens=spent["came"] + spent["went"],
+    )
+
+
+def _share(experiment: Experiment, current: Counter[str]) -> float:
+    if experiment.status == ExperimentStatus.FINISHED:
+        return 1.0
+    size = experiment.population if experiment.generation else 1
+    behind = sum(
+        count * (1.0 if status in ENDED else BEHIND[Status(status)])
+        for status, count in current.items()
+        if status not in (Status.SUPERSEDED, Status.TRAINING)
+    )
+    behind += sum(
+        BEHIND[Status.TRAINING] + (1 - BEHIND[Status.TRAINING]) * attempt.progress
+        for attempt in queries.active_attempts(experiment).filter(trial__variant__status=Status.TRAINING)
+    )
+    before = 1 + (experiment.generation - 1) * experiment.population if experiment.generation else 0
+    return min(1.0, (before + min(behind, size)) / (1 + experiment.generations * experiment.population))
+
+
+def _seconds_left(experiment: Experiment, counts: Counter[str]) -> float | None:
+    """Trainings still to come × their mean duration here; as many of the proposals train as did so far."""
+    pace = None if experiment.is_over else queries.pace(experiment)
+    if pace is None:
+        return None
+    trained = sum(counts[status] for status in TRAINED)
+    ended = sum(counts[status] for status in ENDED)
+    due = counts[Status.APPROVED] + counts[Status.TRAINING]
+    undecided = sum(counts.values()) - ended - due
+    to_come = max(0, 1 + experiment.generations * experiment.population - sum(counts.values())) + undecided
+    return (due + to_come * trained / max(1, ended)) * pace.seconds / pace.devices
