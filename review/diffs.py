@@ -2,6 +2,8 @@
 
 import difflib
 import hashlib
+import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -167,3 +169,16 @@ def _within(number: int, text: str, other: str) -> Side:
     head = _common(text, other)
     tail = _common(text[head:][::-1], other[head:][::-1])
     return Side(number, text[:head], text[head : len(text) - tail], text[len(text) - tail :])
+
+
+UNSEEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
+BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # letters that show nothing
+
+
+def pieces(text: str) -> Iterator[tuple[str, bool]]:
+    """`text` in pieces, and whether each is the escape of a character that could not have been seen."""
+    for piece in re.split(r"([^\t -~])", text):
+        if len(piece) == 1 and (unicodedata.category(piece) in UNSEEN or piece in BLANK) and piece != "\t":
+            yield piece.encode("unicode_escape").decode("ascii"), True
+        elif piece:
+            yield piece, False

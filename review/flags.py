@@ -40,6 +40,7 @@ LOSSES = frozenset({
 })
 EVALUATION = re.compile(r"(^|_)(eval\w*|valid\w*|val|held_?out|judge|scor\w+|harness|perplexity|test)(_|$)", re.I)
 LOSS_NAME = re.compile(r"(^|_)loss(es)?(_|$)")
+SEED_NAME = re.compile(r"(^|_)seeds?(_|$)", re.I)
 RUN = frozenset({
     "device", "seed", "vocab_size", "out", "rank", "world", "batches", "progress", "budget_tokens", "warmup",
     "validation", "report", "save",
@@ -126,7 +127,7 @@ def _of_node(node: ast.AST) -> Iterator[tuple[str, str, str]]:
     elif isinstance(node, ast.Name):
         yield from _name(node.id)
     elif isinstance(node, ast.FunctionDef | ast.ClassDef | ast.arg):
-        yield from _evaluation(node.name if not isinstance(node, ast.arg) else node.arg)
+        yield from _name(node.name if not isinstance(node, ast.arg) else node.arg)
 
 
 def _module(name: str) -> Iterator[tuple[str, str, str]]:
@@ -169,6 +170,8 @@ def _name(name: str) -> Iterator[tuple[str, str, str]]:
         yield "dynamic", HIGH, f"reaches into {name}"
     elif name in LOSSES or LOSS_NAME.search(name):
         yield "loss", MEDIUM, f"touches loss or gradient: {name}"
+    elif SEED_NAME.search(name):
+        yield "seed", MEDIUM, f"touches a seed: {name}"
     elif name not in DYNAMIC:
         yield from _evaluation(name)
 

@@ -157,8 +157,8 @@ function reveal(view, position) {
 function drop(view, before, chunk) {
   if (view.state.readOnly) return false;
   let insert = before.slice(chunk.fromA, Math.max(chunk.fromA, chunk.toA - 1));
-  const end = Math.min(view.state.doc.length, chunk.toB);
-  if (chunk.fromA !== chunk.toA && end <= chunk.toB && chunk.toB <= view.state.doc.length) insert += "\n";
-  view.dispatch({ changes: { from: chunk.fromB, to: end, insert }, userEvent: "revert" });
+  const length = view.state.doc.length; // a chunk at the end reaches one past it
+  if (chunk.fromA !== chunk.toA && chunk.toB <= length) insert += "\n";
+  view.dispatch({ changes: { from: chunk.fromB, to: Math.min(length, chunk.toB), insert }, userEvent: "revert" });
   return true;
 }
