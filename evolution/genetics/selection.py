@@ -1,0 +1,87 @@
+"""Who survives and who breeds: pure functions of a pool and a generator of random numbers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from random import Random
+
+from evolution.genetics.fitness import Individual, rank
+
+TOURNAMENT_SIZE = 2  # binary: the usual, mild pressure
+
+
+class Method(StrEnum):
+    TOURNAMENT = "tournament"
+    ROULETTE = "roulette"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What selection decided about one individual, and why."""
+
+    individual: Individual
+    kept: bool
+    reason: str
+
+
+def tournament(pool: Sequence[Individual], *, size: int = TOURNAMENT_SIZE, rng: Random) -> Individual:
+    """The fittest of `size` individuals drawn at random (Miller & Goldberg 1995).
+
+    All of the pool takes part when it has fewer. ValueError for an empty pool.
+    """
+    if not pool:
+        raise ValueError("nobody to choose from")
+    return rank(rng.sample(list(pool), min(size, len(pool))))[0]
+
+
+def roulette(pool: Sequence[Individual], *, rng: Random) -> Individual:
+    """One individual with a probability proportional to its fitness.
+
+    Holland 1975, and what DARWIN uses (arXiv 2602.05848). Individuals without a number have no share, unless nobody
+    has one. ValueError for an empty pool.
+    """
+    if not pool:
+        raise ValueError("nobody to choose from")
+    weights = [one.fitness or 0.0 for one in pool]
+    if not any(weights):
+        return rng.choice(list(pool))
+    return rng.choices(list(pool), weights=weights)[0]
+
+
+def choose(pool: Sequence[Individual], *, method: Method, rng: Random) -> Individual:
+    """One individual by `method`."""
+    return tournament(pool, rng=rng) if method == Method.TOURNAMENT else roulette(pool, rng=rng)
+
+
+def survivors(pool: Sequence[Individual], *, keep: int, method: Method, rng: Random) -> list[Choice]:
+    """A choice for every individual of `pool`, in its order; `keep` of those with a number survive.
+
+    The best always does (elitism, De Jong 1975); the other places are drawn by `method` without replacement.
+    """
+    ranked = [one for one in rank(pool) if one.fitness is not None]
+    reasons: dict[Individual, str] = {}
+    if ranked and keep > 0:
+        reasons[ranked[0]] = "the best measured: always kept"
+    while len(reasons) < min(keep, len(ranked)):
+        left = [one for one in ranked if one not in reasons]
+        chosen = choose(left, method=method, rng=rng)
+        reasons[chosen] = _how(chosen, left, ranked, method)
+    return [
+        Choice(one, True, reasons[one]) if one in reasons else Choice(one, False, _why_not(one, ranked, keep, method))
+        for one in pool
+    ]
+
+
+def _how(chosen: Individual, left: Sequence[Individual], ranked: Sequence[Individual], method: Method) -> str:
+    place = f"rank {ranked.index(chosen) + 1} of {len(ranked)}"
+    if method == Method.TOURNAMENT:
+        return f"{place}: won a tournament of {min(TOURNAMENT_SIZE, len(left))}"
+    share = (chosen.fitness or 0.0) / sum(one.fitness or 0.0 for one in left)
+    return f"{place}: drawn with a probability of {share:.0%}, in proportion to its fitness"
+
+
+def _why_not(one: Individual, ranked: Sequence[Individual], keep: int, method: Method) -> str:
+    if one.fitness is None:
+        return "has no measured number"
+    lost = "won no tournament" if method == Method.TOURNAMENT else "not drawn"
+    return f"rank {ranked.index(one) + 1} of {len(ranked)}: {lost} for one of {keep} places"

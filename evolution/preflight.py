@@ -1,0 +1,173 @@
+"""The checks that run no code, cheapest first: what fails them costs nobody's attention and no GPU time."""
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from django.db import transaction
+
+from evolution import patches
+from evolution.confined import Unparsable, confined
+from evolution.errors import PatchRefused, StaleTransition
+from evolution.genomes import genome_of, store_of
+from evolution.lifecycle import advance
+from evolution.memory import remember
+from evolution.models import Check, Status, Variant
+from trainer.contract import Genome, GenomeError
+
+SHOWN = 5  # problems named in one verdict
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one check found. `becomes` is where a variant that fails it ends."""
+
+    passed: bool
+    detail: str
+    becomes: Status = Status.STILLBORN
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A variant's code, read once for all checks."""
+
+    variant: Variant
+    files: Mapping[str, bytes]
+
+    @property
+    def python(self) -> dict[str, str]:
+        return {path: _decoded(content) for path, content in self.files.items() if path.endswith(".py")}
+
+
+def screen(variant: Variant) -> Status:
+    """Take a DRAFTED variant through the checks, to SCREENED, DUPLICATE or STILLBORN; its status afterwards.
+
+    Safe to repeat after a kill: checks that were recorded are not done again.
+    """
+    subject = Subject(variant, store_of(variant.experiment).files(variant.commit))
+    for name, check in RUNGS:
+        verdict = _recorded(variant, name) or _perform(subject, name, check)
+        if not verdict.passed:
+            return _end(variant, verdict.becomes, verdict.detail)
+    return _end(variant, Status.SCREENED, "")
+
+
+def path_gate(subject: Subject) -> Verdict:
+    """Asked again here: the row may have come by another road than draft()."""
+    variant = subject.variant
+    if variant.parent is None:
+        return Verdict(True, f"{len(subject.files)} files")
+    before = store_of(variant.experiment).files(variant.parent.commit)
+    try:
+        patches.gate(genome_of(before), before, subject.files)
+    except (PatchRefused, GenomeError) as refused:
+        return Verdict(False, str(refused))
+    changed = ", ".join(patches.changed_paths(before, subject.files))
+    return Verdict(True, f"{variant.lines_changed} lines changed in {changed}")
+
+
+def parse(subject: Subject) -> Verdict:
+    for path in subject.python:
+        if not _is_utf8(subject.files[path]):
+            return Verdict(False, f"{path}:1: is not UTF-8 text")
+    return _listed(subject, "parse", f"{len(subject.python)} Python files can be read")
+
+
+def names(subject: Subject) -> Verdict:
+    return _listed(subject, "names", "every name is defined and every import can be there")
+
+
+def new(subject: Subject) -> Verdict:
+    """Against every earlier variant of the experiment, whatever became of it: a vetoed idea is not proposed again."""
+    variant = subject.variant
+    try:
+        variant.code_hash = hash_of(subject.files)
+    except Unparsable as error:
+        return Verdict(False, str(error))
+    variant.save(update_fields=["code_hash"])
+    twins = variant.experiment.variants.filter(code_hash=variant.code_hash, number__lt=variant.number)
+    twin = twins.order_by("number").first()
+    if twin is None:
+        return Verdict(True, "no earlier variant has this code")
+    return Verdict(False, f"the same code as v{twin.number}, which is {twin.get_status_display()}", Status.DUPLICATE)
+
+
+RUNGS: tuple[tuple[str, Callable[[Subject], Verdict]], ...] = (
+    ("path gate", path_gate), ("parse", parse), ("names", names), ("new", new),
+)
+
+
+def hash_of(files: Mapping[str, bytes]) -> str:
+    """sha256 of what the code does: comments, docstrings and layout do not count. Unparsable when it cannot be read."""
+    python = {path: _decoded(content) for path, content in files.items() if path.endswith(".py")}
+    others = {path: hashlib.sha256(content).hexdigest() for path, content in files.items() if path not in python}
+    return str(confined("hash", {"files": python, "others": others})["sha256"])
+
+
+def entries(genome: Genome) -> list[str]:
+    """The files that a trial starts with: those of [train] and [judge]."""
+    starts = [*(genome.command or ()), _file(genome.entry or ""), _file(genome.load)]
+    return [path for path in starts if path.endswith(".py")]
+
+
+def _listed(subject: Subject, part: str, fine: str) -> Verdict:
+    try:
+        starts = entries(genome_of(subject.files))
+        found = confined("check", {"files": subject.python, "entries": starts})[part]
+    except (Unparsable, GenomeError) as error:
+        return Verdict(False, str(error))
+    more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return Verdict(False, "; ".join(found[:SHOWN]) + more) if found else Verdict(True, fine)
+
+
+def _perform(subject: Subject, name: str, check: Callable[[Subject], Verdict]) -> Verdict:
+    begun = time.perf_counter()
+    verdict = check(subject)
+    record(subject.variant, name, passed=verdict.passed, detail=verdict.detail, seconds=time.perf_counter() - begun)
+    return verdict
+
+
+@transaction.atomic
+def record(variant: Variant, name: str, *, passed: bool, detail: str, seconds: float) -> Check:
+    """Write down what a check found; the first verdict stands."""
+    check, made = Check.objects.get_or_create(
+        variant=variant, name=name, defaults={"passed": passed, "detail": detail, "seconds": seconds}
+    )
+    if made:
+        remember(variant.experiment, "check.done", actor="system", variant=variant, data={
+            "variant": variant.number, "check": name, "passed": passed, "detail": detail,
+        })
+    return check
+
+
+def _recorded(variant: Variant, name: str) -> Verdict | None:
+    done = Check.objects.filter(variant=variant, name=name).first()
+    if done is None:
+        return None
+    becomes = Status.DUPLICATE if name == "new" and variant.code_hash else Status.STILLBORN
+    return Verdict(done.passed, done.detail, becomes)
+
+
+def _end(variant: Variant, status: Status, reason: str) -> Status:
+    try:
+        advance(variant, status, actor="system", reason=reason)
+    except StaleTransition:
+        variant.refresh_from_db()  # called off, or screened by somebody else, in the meantime
+    return Status(variant.status)
+
+
+def _file(reference: str) -> str:
+    return f"{reference.partition(':')[0].replace('.', '/')}.py"
+
+
+def _is_utf8(content: bytes) -> bool:
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _decoded(content: bytes) -> str:
+    return content.decode("utf-8-sig", errors="replace")
