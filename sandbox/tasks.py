@@ -5,6 +5,6 @@ from celery import shared_task
 from sandbox import station
 
 
-@shared_task(name="sandbox.station")
+@shared_task(name="sandbox.station")  # type: ignore[untyped-decorator]
 def look() -> None:
     station.look()

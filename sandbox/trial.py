@@ -8,7 +8,7 @@ import logging
 import random
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -136,7 +136,7 @@ def _train(order: Order, driver: Driver, watch: Watcher, outcome: Outcome) -> bo
     return outcome.cause is None
 
 
-def _text_server(order: Order, on_report: object) -> TextServer:
+def _text_server(order: Order, on_report: Callable[[Report], None]) -> TextServer:
     batches = CHECK_BATCHES if order.purpose == Purpose.CHECK else None
     return TextServer(
         socket=order.folder / "train-socket" / "harness.sock",
