@@ -91,6 +91,11 @@ class Darwin:
         assert match, self.said
         return match[1]
 
+    def is_at_work(self) -> bool:
+        """Whether both workers have told their logs that they take work."""
+        logs = [self.var / "log" / f"{name}.log" for name in ("agents", "sandbox")]
+        return all(log.exists() and " ready." in log.read_text(errors="replace") for log in logs)
+
     def end(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
         return self.process.wait(PATIENCE)
@@ -121,7 +126,7 @@ def status_of(address: str) -> int:
 def test_a_start_gives_a_link_that_works_once_and_a_stop_leaves_nothing(darwin: Darwin) -> None:
     assert status_of(darwin.link) == 200
     assert status_of(darwin.link) == 410
-    until(lambda: of_kind(darwin.var, "--queues agents") and of_kind(darwin.var, "--queues sandbox"))
+    until(darwin.is_at_work)
 
     second = manage(darwin.var, darwin.port, "up")
     assert second.returncode == 2
@@ -137,7 +142,7 @@ def test_a_start_gives_a_link_that_works_once_and_a_stop_leaves_nothing(darwin: 
 
 
 def test_what_dies_is_started_again_and_nobody_knows_too_much(darwin: Darwin) -> None:
-    until(lambda: of_kind(darwin.var, "--queues sandbox"))
+    until(darwin.is_at_work)
     known = (("uvicorn", False, False), ("--queues agents", True, False), ("--queues sandbox", False, True))
     for kind, keys, engine in known:
         (pid,) = of_kind(darwin.var, kind)
@@ -151,7 +156,7 @@ def test_what_dies_is_started_again_and_nobody_knows_too_much(darwin: Darwin) ->
 
 
 def test_nothing_outlives_a_killed_supervisor(darwin: Darwin) -> None:
-    until(lambda: of_kind(darwin.var, "--queues sandbox"))
+    until(darwin.is_at_work)
     darwin.end(signal.SIGKILL)
     until(lambda: processes(darwin.var) == {})
 
