@@ -28,6 +28,8 @@ class Command(DarwinCommand):
     migrates = False  # the supervisor does it, once it knows that it may
 
     def handle(self, *args: Any, **options: Any) -> None:
+        # Started by a script in the background we would inherit an ignored SIGINT.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, _leave)
         with Supervisor(web=True, workers=True, say=self._say) as supervisor:
