@@ -18,7 +18,6 @@ TASKS = {
     "check": "evolution.syntax:check",
     "hash": "evolution.syntax:code_hash",
     "flags": "review.flags:flags",
-    "fitting": "evolution.agents.operators:fitting",
     "operate": "evolution.agents.operators:operate",
     "fitting": "evolution.agents.operators:fitting",
 }

@@ -4,6 +4,7 @@ Everything is made through the verbs that the product uses, so that a test never
 """
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,12 @@ def mutation(
         "rationale": "The table starts at random and has far to go.", "expected": "a little lower perplexity",
     }
     return draft(experiment, parent=origin, files=files, kind=kind, author=author, **{**defaults, **fields})
+
+
+def drafted(experiment: Experiment, files: Mapping[str, bytes], **fields: Any) -> Variant:
+    """A mutation of the baseline to exactly `files`, DRAFTED."""
+    defaults: dict[str, Any] = {"kind": Kind.MUTATION, "author": "agent:test", "title": "another tree"}
+    return draft(experiment, parent=_baseline(experiment), files=files, **{**defaults, **fields})
 
 
 def move(variant: Variant, *statuses: Status, actor: str = "system", reason: str = "", **numbers: Any) -> Variant:

@@ -46,7 +46,10 @@ def test_a_path_that_may_not_be_touched_is_refused(path: str, message: str) -> N
         gate(GENOME, FILES, {**FILES, path: b"x = 1\n"})
 
 
-@pytest.mark.parametrize("hidden", ["\u202e", "\u2066", "\u200b", "\ufeff", "\x1b", "\x00", "\x0c", "\r", "\u3164", "\u2028"])
+HIDDEN = ["\u202e", "\u2066", "\u200b", "\ufeff", "\x1b", "\x00", "\x0c", "\r", "\u3164", "\u2028"]
+
+
+@pytest.mark.parametrize("hidden", HIDDEN)
 def test_characters_that_hide_something_are_refused_with_their_line(hidden: str) -> None:
     with pytest.raises(PatchRefused, match=r"model\.py:2 holds control, bidirectional or invisible"):
         gate(GENOME, FILES, changed(model=f"x = 1\ny = 'a{hidden}b'\n".encode()))
@@ -93,7 +96,8 @@ def test_lines_are_counted_added_and_removed() -> None:
 
 
 def test_an_edit_replaces_a_text_that_occurs_once() -> None:
-    assert apply_edits(POEM, [{"path": "a.py", "search": "two\nthree", "replace": "2"}])["a.py"].startswith(b"one\n2\nfour")
+    edit = {"path": "a.py", "search": "two\nthree", "replace": "2"}
+    assert apply_edits(POEM, [edit])["a.py"].startswith(b"one\n2\nfour")
 
 
 @pytest.mark.parametrize(
