@@ -6,7 +6,7 @@ Git's own hash covers what an object says, not how it is compressed; the journal
 import hashlib
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,28 +39,30 @@ def loose(repository: Path, commit: str) -> dict[str, str]:
     return {path: durable.sha256_of(repository / path) for path in sorted(paths) if (repository / path).is_file()}
 
 
-def changes(repository: Path, recorded: Iterable[Recorded]) -> Iterator[str]:
+def changes(repository: Path, recorded: Sequence[Recorded]) -> Iterator[str]:
     """One sentence for each file, object or ref that is not what was recorded."""
+    damaged = [*_changed_files(repository, recorded), *_changed_strangers(repository, recorded)]
+    if damaged:
+        # libgit2 1.9 reads some damaged files for ever: it only gets to see what is whole.
+        yield from damaged
+        return
     try:
         store = pygit2.Repository(str(repository))
     except UNREADABLE:
         yield f"{repository.name} is not a readable git repository"
         return
-    known: set[str] = set()
     for one in recorded:
-        known |= set(one.files)
-        yield from _changed_files(repository, one)
         yield from _changed_commit(store, one)
         yield from _changed_ref(repository, store, one)
-    yield from _changed_strangers(repository, known)
 
 
-def _changed_files(repository: Path, one: Recorded) -> Iterator[str]:
-    for path, sha256 in one.files.items():
-        file = repository / path
-        # A file that is gone was packed, or its object is missing: the walk over the commit tells.
-        if file.is_file() and durable.sha256_of(file) != sha256:
-            yield f"{repository.name}/{path} was changed"
+def _changed_files(repository: Path, recorded: Iterable[Recorded]) -> Iterator[str]:
+    for one in recorded:
+        for path, sha256 in one.files.items():
+            file = repository / path
+            # A file that is gone was packed, or its object is missing: the walk over the commit tells.
+            if file.is_file() and durable.sha256_of(file) != sha256:
+                yield f"{repository.name}/{path} was changed"
 
 
 def _changed_commit(store: pygit2.Repository, one: Recorded) -> Iterator[str]:
@@ -86,12 +88,22 @@ def _changed_ref(repository: Path, store: pygit2.Repository, one: Recorded) -> I
         yield f"{repository.name}/{name} does not name the code of v{one.variant}"
 
 
-def _changed_strangers(repository: Path, known: set[str]) -> Iterator[str]:
-    """Objects that no variant needs: left over from a step that was cut, but what they say must fit their name."""
+def _changed_strangers(repository: Path, recorded: Iterable[Recorded]) -> Iterator[str]:
+    """Packs, and objects left over from a step that was cut: what they say must fit their hash."""
+    known = {path for one in recorded for path in one.files}
     for file in sorted((repository / "objects").glob("[0-9a-f][0-9a-f]/*")):
         path = file.relative_to(repository).as_posix()
         if path not in known and re.fullmatch("[0-9a-f]{38}", file.name) and not _fits(file):
             yield f"{repository.name}/{path} was changed"
+    for file in sorted((repository / "objects" / "pack").glob("pack-*")):
+        if file.suffix in (".pack", ".idx") and not _ends_in_its_hash(file):
+            yield f"{repository.name}/{file.relative_to(repository).as_posix()} was changed"
+
+
+def _ends_in_its_hash(file: Path) -> bool:
+    """gitformat-pack: the last 20 bytes of a pack and of its index are the sha1 of all bytes before."""
+    content = file.read_bytes()
+    return hashlib.sha1(content[:-20], usedforsecurity=False).digest() == content[-20:]
 
 
 def _fits(file: Path) -> bool:
