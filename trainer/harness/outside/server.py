@@ -1,0 +1,346 @@
+"""The text server: owns the text, the stream, the token count and the clock of one training.
+
+What asks is variant code, so nothing it says is believed: a request that is not exactly one of those below closes the
+connection, and changes nothing. Requests (JSON headers) and their replies:
+
+    {op: hello}                          {device, seed, vocab_size, rank, world, budget_tokens, progress, number, save}
+    {op: batch, number, shape: [B, T]}   {progress} and x, y as uint16; {progress, end: true} after the budget
+    {op: validation, index, shape}       {} and x, y; {end: true} after the slice
+    {op: warmup}                         {}
+    {op: report, step, loss, numbers}    nothing
+    {op: save, save, file, size, offset} and a chunk of the file: {} or {error}
+    {op: done}, {op: failed, error, traceback}   {} once the runner has read the clocks of the container
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.contract import CONFIG_FILE, MODEL_FILE, SAVE_SECONDS, Malformed
+from trainer.harness.outside import state
+from trainer.harness.outside.checkpoint import BadCheckpoint, Uploads
+from trainer.harness.outside.listener import Connection, Listener
+from trainer.harness.outside.reports import Report, Reports, clean
+from trainer.harness.outside.state import Phase
+from trainer.harness.outside.stream import Stream
+
+__all__ = ["Budget", "Progress", "Report", "TextServer"]
+
+Tokens = NDArray[np.uint16]
+
+WARM_SECONDS = 120.0  # of run.warmup before the clock starts by itself
+ACKNOWLEDGE_SECONDS = 10.0
+MAX_BATCH_TOKENS = 1 << 22
+MAX_REQUEST_BYTES = 8 << 20  # a chunk of a checkpoint
+MAX_ERROR, MAX_TRACEBACK = 500, 4096
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a training may use; it ends with the first that is used up. `batches` is for smoke checks, which end early
+    but are told the full budget in tokens."""
+
+    tokens: int | None
+    seconds: float | None = None
+    batches: int | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the server knows of a training. `seconds` is on our clock from the first batch to the end of the budget (or
+    of the training); `saved_seconds` from the first batch to the last complete save. `_at` is seconds since 1970."""
+
+    phase: Phase
+    tokens: int
+    batches: int
+    fraction: float  # of the budget, 0 … 1
+    seconds: float
+    started_at: float | None
+    last_request_at: float | None
+    saved: bool
+    saved_seconds: float | None
+    refused: str  # why its last save was refused, empty when it was not
+    error: str
+    traceback: str
+
+
+class TextServer:
+    """Serves one training over the Unix socket `socket`; a later one on the same `folder` continues exactly.
+
+    `folder` receives state.json, model.safetensors and config.json. `on_report` is called on a thread of the server
+    and should return quickly.
+    """
+
+    def __init__(
+        self,
+        *,
+        socket: Path,
+        folder: Path,
+        stream: Stream,
+        validation: Tokens,
+        vocab_size: int,
+        budget: Budget,
+        seed: int,
+        device: str,
+        max_checkpoint_bytes: int,
+        on_report: Callable[[Report], None],
+    ) -> None:
+        self._folder = folder
+        self._stream = stream
+        self._validation = validation
+        self._budget = budget
+        self._hello = {
+            "device": device, "seed": seed, "vocab_size": vocab_size, "rank": 0, "world": 1,
+            "budget_tokens": budget.tokens,
+        }
+        self._lock = threading.RLock()
+        self._state = state.read(folder)
+        self._clock: float | None = None  # monotonic, when this server's part of `seconds` began
+        self._warm: float | None = None  # monotonic, likewise for the warm-up
+        self._uploads = Uploads(folder, max_bytes=max_checkpoint_bytes)
+        self._reports = Reports(on_report)
+        self._broken: OSError | None = None
+        self._acknowledged = threading.Event()
+        self._listener = Listener(socket, self._serve, limit=MAX_REQUEST_BYTES, idle=self._reports.flush)
+        self._verbs: dict[str, Verb] = {
+            "hello": self._greet, "batch": self._batch, "validation": self._look, "warmup": self._warm_up,
+            "save": self._save, "done": self._done, "failed": self._failed,
+        }
+
+    def start(self) -> None:
+        """Listen, on threads of its own."""
+        self._listener.start()
+
+    def stop(self) -> None:
+        """Stop serving; the state stays, and whoever was connected waits for the next server."""
+        self._listener.stop()
+        self._reports.flush()
+        with self._lock:
+            self._remember()
+
+    def acknowledge(self) -> None:
+        """Let a client that said done or failed go; the clocks of its container have been read."""
+        self._acknowledged.set()
+
+    def progress(self) -> Progress:
+        """How far it is; raises the OSError that kept the server from writing its state or a checkpoint."""
+        with self._lock:
+            if self._broken is not None:
+                raise self._broken
+            now = self._state
+            return Progress(
+                phase=now.phase,
+                tokens=now.tokens,
+                batches=now.batches,
+                fraction=self._fraction(with_batches=True),
+                seconds=self._seconds(),
+                started_at=now.started_at,
+                last_request_at=now.last_request_at,
+                saved=now.save >= 0 and all((self._folder / name).is_file() for name in (MODEL_FILE, CONFIG_FILE)),
+                saved_seconds=now.saved_seconds,
+                refused=now.refused,
+                error=now.error,
+                traceback=now.traceback,
+            )
+
+    # --- one connection ---------------------------------------------------------------------------------------------
+
+    def _serve(self, connection: Connection) -> None:
+        while True:
+            message, payload = connection.receive()
+            if message.get("op") == "report":
+                self._report(message)
+                continue
+            verb = self._verbs.get(str(message.get("op")))
+            if verb is None:
+                raise Malformed("a request without a known op")
+            reply, data = self._answer(verb, message, payload)
+            if message["op"] in ("done", "failed"):
+                self._reports.flush()
+                self._acknowledged.wait(ACKNOWLEDGE_SECONDS)
+            connection.send(reply, data)
+
+    def _answer(self, verb: "Verb", message: Mapping[str, Any], payload: bytearray) -> "Reply":
+        with self._lock:
+            try:
+                reply = verb(message, payload)
+                self._remember()
+            except Malformed:
+                raise
+            except OSError as error:  # our disk: the runner learns of it by progress()
+                self._broken = error
+                raise
+        return reply
+
+    def _remember(self) -> None:
+        self._state.seconds, self._state.warm_seconds = self._seconds(), self._warmed()
+        now = time.monotonic()
+        self._clock = now if self._clock is not None else None
+        self._warm = now if self._warm is not None else None
+        state.write(self._folder, self._state)
+
+    def _greet(self, message: Mapping[str, Any], payload: bytearray) -> "Reply":
+        told = {"progress": self._fraction(), "number": self._state.number, "save": self._state.save}
+        return {**self._hello, **told}, b""
+
+    # --- text -------------------------------------------------------------------------------------------------------
+
+    def _batch(self, message: Mapping[str, Any], payload: bytearray) -> "Reply":
+        shape, number, now = _shape(message), _natural(message, "number"), self._state
+        if now.phase in ("done", "failed"):
+            raise Malformed("a batch was asked for after the end")
+        if number not in (now.number, now.number + 1):
+            raise Malformed("a batch out of order")
+        self._start_clock()
+        if number == now.number + 1:
+            if now.phase == "saving" or self._used_up(shape):
+                return self._end()
+            now.number, now.start, now.shape = number, now.position, shape
+            now.position += shape[0] * shape[1]
+            now.tokens += shape[0] * shape[1]
+            now.batches += 1
+            now.last_request_at = time.time()
+        elif shape != now.shape:
+            raise Malformed("a batch asked for again in another shape")
+        x, y = self._stream.read(now.start, shape[0] * shape[1])
+        return {"progress": self._fraction()}, x.tobytes() + y.tobytes()
+
+    def _used_up(self, shape: tuple[int, int]) -> bool:
+        tokens, seconds, batches = self._budget.tokens, self._budget.seconds, self._budget.batches
+        return (
+            (tokens is not None and self._state.tokens + shape[0] * shape[1] > tokens)
+            or (seconds is not None and self._seconds() >= seconds)
+            or (batches is not None and self._state.batches >= batches)
+        )
+
+    def _end(self) -> "Reply":
+        """The budget is used up: the clock stops, and what is left is time to save."""
+        if self._state.phase != "saving":
+            self._stop_clock()
+            self._state.phase = "saving"
+            self._state.ended_at = self._state.last_request_at = time.time()
+        return {"progress": 1.0, "end": True}, b""
+
+    def _look(self, message: Mapping[str, Any], payload: bytearray) -> "Reply":
+        (rows, width), index = _shape(message), _natural(message, "index")
+        if self._state.phase in ("saving", "done", "failed"):
+            return {"end": True}, b""
+        self._start_clock()
+        self._state.last_request_at = time.time()
+        fitting = max((len(self._validation) - 1) // width, 0)
+        if fitting == 0 or (index and (index + 1) * rows > fitting):
+            return {"end": True}, b""
+        # The first batch is always full, if need be by beginning again.
+        begins = (np.arange(index * rows, (index + 1) * rows) % fitting)[:, None] * width
+        places = begins + np.arange(width)
+        x, y = self._validation[places], self._validation[places + 1]
+        return {"progress": self._fraction()}, x.tobytes() + y.tobytes()
+
+    # --- clocks -----------------------------------------------------------------------------------------------------
+
+    def _warm_up(self, message: Mapping[str, Any], payload: bytearray) -> "Reply":
+        if self._state.phase in ("waiting", "warming"):
+            self._state.phase = "warming"
+            self._state.last_request_at = time.time()
+            self._warm = self._warm if self._warm is not None else time.monotonic()
+        return {}, b""
+
+    def _start_clock(self) -> None:
+        if self._clock is not None or self._state.phase in ("saving", "done", "failed"):
+            return
+        if self._state.phase in ("waiting", "warming"):
+            # Warming longer than allowed counts as training.
+            self._state.seconds = max(self._warmed() - WARM_SECONDS, 0.0)
+            self._warm = None
+            self._state.phase, self._state.started_at = "training", time.time()
+        self._clock = time.monotonic()
+
+    def _stop_clock(self) -> None:
+        self._state.seconds = self._seconds()
+        self._clock = None
+
+    def _seconds(self) -> float:
+        return self._state.seconds + (time.monotonic() - self._clock if self._clock is not None else 0.0)
+
+    def _warmed(self) -> float:
+        return self._state.warm_seconds + (time.monotonic() - self._warm if self._warm is not None else 0.0)
+
+    def _fraction(self, *, with_batches: bool = False) -> float:
+        """Of the budget. A variant's own schedule does not see that a smoke check ends after a few batches."""
+        if self._state.phase == "saving":
+            return 1.0
+        parts = [(self._state.tokens, self._budget.tokens), (self._seconds(), self._budget.seconds)]
+        if with_batches:
+            parts.append((self._state.batches, self._budget.batches))
+        return min(max((used / most for used, most in parts if most), default=0.0), 1.0)
+
+    # --- what it says -----------------------------------------------------------------------------------------------
+
+    def _report(self, message: Mapping[str, Any]) -> None:
+        with self._lock:
+            tokens, seconds = self._state.tokens, self._seconds()
+        try:
+            self._reports.add(clean(message, tokens=tokens, seconds=seconds))
+        except ValueError as error:
+            raise Malformed(str(error)) from error
+
+    def _save(self, message: Mapping[str, Any], payload: bytearray) -> "Reply":
+        number, size, offset = (_natural(message, key) for key in ("save", "size", "offset"))
+        name, now = message.get("file"), self._state
+        if not isinstance(name, str) or now.phase in ("done", "failed"):
+            raise Malformed("a save that is none")
+        if number <= now.save:
+            return {}, b""  # asked again because our answer was lost
+        if now.ended_at is not None and time.time() - now.ended_at > SAVE_SECONDS:
+            return {"error": f"the {SAVE_SECONDS:.0f} seconds for saving are over"}, b""
+        now.last_request_at = time.time()
+        try:
+            complete = self._uploads.write(name, payload, offset=offset, size=size)
+        except BadCheckpoint as error:
+            now.refused = str(error)
+            return {"error": str(error)}, b""
+        if complete:
+            now.save, now.refused = number, ""
+            now.saved_seconds = time.time() - now.started_at if now.started_at else None
+        return {}, b""
+
+    def _done(self, message: Mapping[str, Any], payload: bytearray) -> "Reply":
+        if self._state.phase != "failed":
+            self._stop_clock()
+            self._state.phase, self._state.last_request_at = "done", time.time()
+        return {}, b""
+
+    def _failed(self, message: Mapping[str, Any], payload: bytearray) -> "Reply":
+        if self._state.phase not in ("done", "failed"):
+            self._stop_clock()
+            self._state.phase, self._state.last_request_at = "failed", time.time()
+            self._state.error = str(message.get("error", ""))[:MAX_ERROR]
+            self._state.traceback = str(message.get("traceback", ""))[-MAX_TRACEBACK:]
+        return {}, b""
+
+
+Reply = tuple[dict[str, Any], bytes]
+Verb = Callable[[Mapping[str, Any], bytearray], Reply]
+
+
+def _natural(message: Mapping[str, Any], key: str) -> int:
+    value = message.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 53:
+        raise Malformed(f"{key} is not a whole number")
+    return value
+
+
+def _shape(message: Mapping[str, Any]) -> tuple[int, int]:
+    value = message.get("shape")
+    if not isinstance(value, list) or len(value) != 2:
+        raise Malformed("shape is not [B, T]")
+    rows, width = (_natural({"shape": one}, "shape") for one in value)
+    if rows < 1 or width < 1 or rows * width > MAX_BATCH_TOKENS:
+        raise Malformed(f"a batch has 1 to {MAX_BATCH_TOKENS:,} tokens")
+    return rows, width
