@@ -10,10 +10,12 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evolution.errors import DarwinError
 from sandbox import mounts
@@ -224,8 +226,10 @@ def _verdict_of_training(
         outcome.cause, outcome.detail = Cause.CRASHED, f"exited with code {code} before it was done"
     elif not progress.batches:
         outcome.cause, outcome.detail = Cause.NO_PROGRESS, "ended without asking for a batch"
+    elif not progress.saved and progress.refused:
+        outcome.cause, outcome.detail = Cause.BAD_CHECKPOINT, progress.refused
     elif not progress.saved:
-        outcome.cause, outcome.detail = Cause.NO_CHECKPOINT, progress.error or "ended without a complete run.save"
+        outcome.cause, outcome.detail = Cause.NO_CHECKPOINT, "ended without a complete run.save"
     elif "loss" in latest and latest["loss"] is None:
         outcome.cause, outcome.detail = Cause.DIVERGED, "its loss is not a finite number"
 
@@ -246,7 +250,10 @@ def _judge(order: Order, driver: Driver, watch: Watcher, outcome: Outcome) -> No
         for name in names:
             boxes.append(driver.start(_job(order, name)))
         watch.phase(AttemptState.JUDGING, boxes[0].name)
-        askers = {name: server.wait_connected(LOAD_SECONDS) for name, server in servers.items()}
+        askers = {
+            name: server.wait_connected(LOAD_SECONDS, alive=partial(_runs, box))
+            for (name, server), box in zip(servers.items(), boxes, strict=True)
+        }
         watch.tick(1.0)
         _ask(order, askers, rng, outcome)
     except AskerFailed as failure:
@@ -260,9 +267,13 @@ def _judge(order: Order, driver: Driver, watch: Watcher, outcome: Outcome) -> No
     outcome.phases["judge"] = time.monotonic() - started
 
 
+def _runs(box: Box) -> bool:
+    return box.poll() is None
+
+
 def _ask(order: Order, askers: Mapping[str, scorer.Asker], rng: np.random.Generator, outcome: Outcome) -> None:
     check = order.purpose == Purpose.CHECK
-    windows = order.text.check_windows(CHECK_WINDOWS) if check else order.text.windows("public")
+    windows = _check_windows(order.text) if check else order.text.windows("public")
     window = askers["window"]
     judgement = scorer.judge(
         window, askers.get("prefix", window), windows=windows, token_bytes=order.text.token_bytes, rng=rng
@@ -274,10 +285,18 @@ def _ask(order: Order, askers: Mapping[str, scorer.Asker], rng: np.random.Genera
     flops = judgement.flops_per_token
     outcome.numbers.update(
         val_loss=judgement.val_loss, val_loss_error=judgement.val_loss_error, perplexity=judgement.perplexity,
-        bits_per_byte=judgement.bits_per_byte, correction=judgement.correction, scored_tokens=judgement.scored_tokens,
+        bits_per_byte=judgement.bits_per_byte, correction=judgement.correction, gain=judgement.gain,
+        scored_tokens=judgement.scored_tokens,
         flops_per_token=flops, parameters=judgement.parameters,
         mfu=flops * speed / order.peak_flops if flops and speed and order.peak_flops else None,
     )
+
+
+def _check_windows(text: Text) -> NDArray[np.uint16]:
+    """A few windows of *training* text, [W, context + 1]: before review nothing held-out is shown to anybody."""
+    width = text.context + 1
+    count = min(CHECK_WINDOWS, len(text.validation) // width)
+    return text.validation[: count * width].reshape(count, width)
 
 
 def _blame_memory(order: Order, boxes: list[Box], outcome: Outcome) -> None:
