@@ -19,7 +19,7 @@ from darwin_web.management.base import exit_code
 from evolution import archive, journal, rows
 from evolution.errors import BadInput, DarwinError, NameTaken
 from evolution.genomes import store_of
-from evolution.models import Event, Experiment, Generation, Membership, Role, Status, Transition, Variant
+from evolution.models import Check, Event, Experiment, Generation, Membership, Role, Status, Transition, Variant
 from evolution.restore import Damaged
 from review.models import Decision, Evidence, Risk, Verdict
 from sandbox.models import Attempt, AttemptState, Point, Purpose, Trial
@@ -127,7 +127,7 @@ def test_what_was_exported_is_restored_on_an_empty_machine_and_exports_the_same(
 def wipe() -> None:
     """Forget every row. Decisions cannot be deleted, so only an experiment without any can be wiped like this."""
     Experiment.objects.update(baseline=None, champion=None)
-    for model in (Event, Transition, Membership):
+    for model in (Event, Transition, Check, Membership):
         model._default_manager.all().delete()
     while leaves := Variant.objects.filter(children=None, other_children=None, proposed=None):
         leaves.delete()
@@ -140,7 +140,7 @@ def everything() -> dict[str, list[Any]]:
         model.__name__: [
             rows.record(one, leave={"data"} if model is Event else ()) for one in model._default_manager.order_by("pk")
         ]
-        for model in (Experiment, Generation, Variant, Transition, Event)
+        for model in (Experiment, Generation, Variant, Transition, Check, Event)
     }
 
 
@@ -353,11 +353,3 @@ def test_a_patch_that_does_not_fit_is_bad_input_and_makes_no_variant(
     with pytest.raises(BadInput):
         call_command("propose", "demo", "--patch", str(tmp_path / "my.patch"))
     assert experiment.variants.count() == before
-
-
-@pytest.mark.parametrize("command", ["champion", "export", "propose", "restore", "verify"])
-def test_every_command_shows_an_example_and_its_exit_codes(command: str, tmp_path: Path) -> None:
-    said = manage(command, "--help", var=tmp_path / "v")
-    assert said.returncode == 0
-    assert f"manage.py {command}" in said.stdout
-    assert "exit codes:" in said.stdout
