@@ -1,7 +1,6 @@
 """The built-in agent: no key, no network. It picks one of the built-in operators and says so."""
 
 from collections.abc import Mapping
-from random import Random
 from typing import Any
 
 from evolution.agents.base import Brief, Proposal
@@ -17,18 +16,11 @@ class BuiltinAgent:
 
     def propose(self, brief: Brief) -> Proposal | None:
         """A proposal by an operator drawn with the brief's seed; None when none fits. Unparsable for hostile code."""
-        payload = {"files": readable(brief.files), "editable": editable(brief), "seed": brief.seed}
-        offered = confined("fitting", payload)
-        names = self._untried(offered["fits"], brief) or self._untried(offered["numeric"], brief)
-        if not names:
-            return None
-        name = Random(brief.seed).choice(names)  # noqa: S311 not for secrets
-        done = confined("operate", {**payload, "operator": name})
-        return None if "declined" in done else _proposal(brief, name, done)
-
-    @staticmethod
-    def _untried(names: list[str], brief: Brief) -> list[str]:
-        return [name for name in names if AUTHOR + name not in brief.tried]
+        tried = [author.removeprefix(AUTHOR) for author in sorted(brief.tried) if author.startswith(AUTHOR)]
+        done = confined("operate", {
+            "files": readable(brief.files), "editable": editable(brief), "seed": brief.seed, "tried": tried,
+        })
+        return None if "declined" in done else _proposal(brief, done)
 
 
 def readable(files: Mapping[str, bytes]) -> dict[str, str]:
@@ -47,7 +39,7 @@ def editable(brief: Brief) -> list[str]:
     return [path for path in readable(brief.files) if brief.genome.may_edit(path)]
 
 
-def _proposal(brief: Brief, name: str, done: Mapping[str, Any]) -> Proposal:
+def _proposal(brief: Brief, done: Mapping[str, Any]) -> Proposal:
     changed = {path: text.encode() for path, text in done["files"].items()}
     return Proposal(
         files={**brief.files, **changed},
@@ -55,5 +47,5 @@ def _proposal(brief: Brief, name: str, done: Mapping[str, Any]) -> Proposal:
         hypothesis=done["hypothesis"],
         rationale=f"Built-in operator, a fixed change from the literature. {done['rationale']}",
         expected=done["expected"],
-        author=AUTHOR + name,
+        author=AUTHOR + done["operator"],
     )

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from evolution import patches
@@ -13,6 +14,7 @@ from evolution.errors import PatchRefused
 MAX_TEXT = 4_000  # characters of a hypothesis, a rationale or an expectation
 MAX_TITLE = 120
 MAX_REPLY = 1 << 20
+MAX_TRIES = 20  # places where an object may begin
 KINDS = ({"path", "search", "replace"}, {"path", "content"})
 
 
@@ -61,7 +63,8 @@ def parse(text: str) -> Reply:
 
 def _candidates(text: str) -> list[str]:
     fenced: list[str] = re.findall(r"^```(?:json)?[ \t]*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    return [text, *fenced, *(text[at.start():] for at in re.finditer(r'\{\s*"', text))][:50]
+    within = islice(re.finditer(r'\{\s*"', text), MAX_TRIES)
+    return [text, *fenced[:MAX_TRIES], *(text[at.start():] for at in within)]
 
 
 def _object(text: str) -> dict[str, Any] | None:

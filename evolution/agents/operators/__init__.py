@@ -13,29 +13,36 @@ from evolution.agents.operators.catalogue import CATALOGUE, named
 from evolution.agents.operators.numbers import random_names
 from evolution.agents.operators.operator import Operator
 
+RANDOM_NAMES = 20  # knobs with random factors, asked when the catalogue is used up
+
 
 def operate(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """{"operator", "files": {path: text}, "editable": [path], "seed"} -> {"files": {changed path: new text}, words}.
+    """{"files": {path: text}, "editable": [path], "seed", and "operator" or "tried"} -> what the operator made of it.
 
-    The words are "title", "hypothesis", "rationale" and "expected"; {"declined": true} when it does not fit.
+    With "operator" that one is asked; without, they are drawn with the seed, those in "tried" left out, until one fits:
+    first from the catalogue, then knobs with random factors. The reply is {"operator", "files": {changed path: new
+    text}, "title", "hypothesis", "rationale", "expected"}, or {"declined": true}.
     """
-    operator = named(payload["operator"])
-    changed = applied(operator, parsed(payload), seed=payload["seed"])
-    if not changed:
-        return {"declined": True}
-    words = {key: getattr(operator, key) for key in ("title", "hypothesis", "rationale", "expected")}
-    return {"files": changed, **words}
+    modules, seed = parsed(payload), payload["seed"]
+    names = [payload["operator"]] if "operator" in payload else drawn(seed, tried=frozenset(payload["tried"]))
+    for operator in map(named, names):
+        if changed := applied(operator, modules, seed=seed):
+            words = {key: getattr(operator, key) for key in ("title", "hypothesis", "rationale", "expected")}
+            return {"operator": operator.name, "files": changed, **words}
+    return {"declined": True}
 
 
 def fitting(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """{"files", "editable", "seed"} -> {"fits": [names of the catalogue that would change it], "numeric": [...]}.
+    """{"files", "editable", "seed"} -> {"fits": [names of the catalogue that would change something]}."""
+    modules = parsed(payload)
+    return {"fits": [name for name, one in CATALOGUE.items() if applied(one, modules, seed=payload["seed"])]}
 
-    "numeric" are operators with random factors, drawn from the seed, for when the catalogue is used up.
-    """
-    modules, seed = parsed(payload), payload["seed"]
-    fits = [name for name, operator in CATALOGUE.items() if applied(operator, modules, seed=seed)]
-    drawn = dict.fromkeys(random_names(Random(seed), 12))  # noqa: S311 not for secrets
-    return {"fits": fits, "numeric": [name for name in drawn if applied(named(name), modules, seed=seed)]}
+
+def drawn(seed: int, *, tried: frozenset[str]) -> list[str]:
+    """Untried names in the order in which they are asked: the catalogue shuffled, then knobs with random factors."""
+    rng = Random(seed)  # noqa: S311 not for secrets
+    names = rng.sample(sorted(CATALOGUE), len(CATALOGUE)) + random_names(rng, RANDOM_NAMES)
+    return [name for name in names if name not in tried]
 
 
 def parsed(payload: Mapping[str, Any]) -> dict[str, cst.Module]:
@@ -54,6 +61,6 @@ def applied(operator: Operator, modules: Mapping[str, cst.Module], *, seed: int)
     changed = {}
     for path, module in modules.items():
         new = operator.apply(module, Random(f"{seed} {path}"))  # noqa: S311 not for secrets
-        if new is not None and new.code != module.code:
-            changed[path] = new.code
+        if new is not None and (text := new.code) != module.code:
+            changed[path] = text
     return changed

@@ -29,19 +29,19 @@ def relu_squared(module: cst.Module, rng: Random) -> cst.Module | None:
     nn, functional = tree.local(module, "torch.nn"), tree.local(module, "torch.nn.functional")
     if nn is None or functional is None or tree.mentions(module, "ReluSquared"):
         return None
-    modules, functions = tree.calls(module, "GELU"), tree.calls(module, "gelu")
+    modules = tree.calls(module, "GELU")
+    functions = [call for call in tree.calls(module, "gelu") if _is_function(call)]
     if not modules and not functions:
         return None
-
-    def change(node: cst.CSTNode) -> cst.CSTNode | None:
-        if isinstance(node, cst.Call) and tree.called(node) == "GELU":
-            return tree.expression("ReluSquared()")
-        if isinstance(node, cst.Call) and tree.called(node) == "gelu" and node.args:
-            return tree.expression(f"{functional}.relu({tree.code(node.args[0].value)}).square()")
-        return None
-
-    changed = tree.rewrite(module, change)
+    squared = [(call, f"{functional}.relu({tree.code(call.args[0].value)}).square()") for call in functions]
+    built = [(call, "ReluSquared()") for call in modules]
+    changed = tree.exchange(module, *((call, tree.expression(new)) for call, new in squared + built))
     return tree.define(changed, RELU_SQUARED.format(nn=nn, functional=functional)) if modules else changed
+
+
+def _is_function(call: cst.Call) -> bool:
+    """Whether `call` is gelu(x) itself, and not a module that someone named self.gelu."""
+    return tree.called(call) == "gelu" and bool(call.args) and not tree.own_attribute(call.func)
 
 
 def swiglu(module: cst.Module, rng: Random) -> cst.Module | None:
@@ -65,9 +65,9 @@ def _gate(owner: cst.ClassDef) -> list[tuple[cst.CSTNode, tree.Replacement]]:
     applied = _activation(owner, forward)
     if hidden is None or back is None or applied is None or tree.code(hidden) != tree.code(back):
         return []
-    width = _two_thirds(hidden)
+    doubled, width = _two_thirds(hidden)
     return [
-        (hidden, tree.expression(f"2 * {width}")),
+        (hidden, tree.expression(doubled)),
         (back, tree.expression(width)),
         (applied[0], tree.expression(f"swiglu({tree.code(applied[1])})")),
     ]
@@ -82,17 +82,24 @@ def _linear_layers(owner: cst.ClassDef) -> list[cst.Call]:
     ]
 
 
-def _two_thirds(hidden: cst.BaseExpression) -> str:
-    """Two thirds of the hidden width, so that three matrices weigh what two did; a multiple of 8 where that is easy."""
+def _two_thirds(hidden: cst.BaseExpression) -> tuple[str, str]:
+    """Twice two thirds of the hidden width, and two thirds: three matrices weigh what two did.
+
+    Where the hidden width is four times another, two thirds are rounded down to a multiple of 8.
+    """
     match = re.fullmatch(r"4 \* ([\w.]+)|([\w.]+) \* 4", tree.code(hidden))
-    return f"(8 * ({match[1] or match[2]} // 3))" if match else f"(2 * ({tree.code(hidden)}) // 3)"
+    if match:
+        third = f"({match[1] or match[2]} // 3)"
+        return f"16 * {third}", f"8 * {third}"
+    whole = tree.code(hidden) if isinstance(hidden, cst.Name | cst.Attribute) else f"({tree.code(hidden)})"
+    return f"2 * (2 * {whole} // 3)", f"2 * {whole} // 3"
 
 
 def _activation(owner: cst.ClassDef, forward: cst.FunctionDef) -> tuple[cst.Call, cst.BaseExpression] | None:
     """Where the non-linearity is applied, and to what: F.gelu(x), F.relu(x).square(), or self.act(x) of a module."""
     modules = {tree.own_attribute(target) for target, _ in _activation_modules(owner)}
     for call in (node for node in tree.walk(forward) if isinstance(node, cst.Call)):
-        if call.args and (tree.own_attribute(call.func) in modules or tree.called(call) == "gelu"):
+        if call.args and (tree.own_attribute(call.func) in modules or _is_function(call)):
             return call, call.args[0].value
         if isinstance(call.func, cst.Attribute) and call.func.attr.value == "square":
             inner = call.func.value

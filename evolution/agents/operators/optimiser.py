@@ -63,11 +63,12 @@ class Lion({torch}.optim.Optimizer):
     @{torch}.no_grad()
     def step(self, closure=None):
         for group in self.param_groups:
-            lr, (beta1, beta2) = group["lr"] / 5, group["betas"]
+            lr, decay, (beta1, beta2) = group["lr"] / 5, group["lr"] * group["weight_decay"], group["betas"]
             for p in (p for p in group["params"] if p.grad is not None):
-                momentum = self.state[p].setdefault("momentum", {torch}.zeros_like(p))
-                p.mul_(1 - lr * 5 * group["weight_decay"])
-                p.add_(momentum.lerp(p.grad, 1 - beta1).sign_(), alpha=-lr)
+                if p not in self.state:
+                    self.state[p]["momentum"] = {torch}.zeros_like(p)
+                momentum = self.state[p]["momentum"]
+                p.mul_(1 - decay).add_(momentum.lerp(p.grad, 1 - beta1).sign_(), alpha=-lr)
                 momentum.lerp_(p.grad, 1 - beta2)
 '''
 

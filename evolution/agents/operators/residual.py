@@ -24,13 +24,13 @@ def _merged(first: cst.CSTNode, second: cst.CSTNode) -> list[tuple[cst.CSTNode, 
     one, two = _residual(first), _residual(second)
     if one is None or two is None or one[0] != two[0]:
         return []
-    both = tree.expression(f"{tree.code(_value(second))}".replace(f"{one[0]} + ", f"{one[0]} + {one[1]} + ", 1))
-    return [(first, cst.RemoveFromParent()), (_value(second), both)]
+    both = tree.expression(f"{tree.code(tree.value(second))}".replace(f"{one[0]} + ", f"{one[0]} + {one[1]} + ", 1))
+    return [(first, cst.RemoveFromParent()), (tree.value(second), both)]
 
 
 def _residual(statement: cst.CSTNode) -> tuple[str, str] | None:
     """("x", "f(x)") of the lines x = x + f(x), x += f(x) is not taken, and return x + f(x)."""
-    value = _value(statement)
+    value = tree.value(statement)
     if not isinstance(value, cst.BinaryOperation) or not isinstance(value.operator, cst.Add):
         return None
     stream, branch = tree.dotted(value.left), value.right
@@ -39,17 +39,6 @@ def _residual(statement: cst.CSTNode) -> tuple[str, str] | None:
         return None
     is_branch = isinstance(branch, cst.Call) and tree.dotted(branch.func).startswith("self.")
     return (stream, tree.code(branch)) if stream and is_branch and tree.mentions(branch, stream) else None
-
-
-def _value(statement: cst.CSTNode) -> cst.CSTNode:
-    """What a line assigns or returns; the statement itself when it does neither."""
-    if pair := tree.assignment(statement):
-        return pair[1]
-    if isinstance(statement, cst.SimpleStatementLine) and len(statement.body) == 1:
-        line = statement.body[0]
-        if isinstance(line, cst.Return) and line.value is not None:
-            return line.value
-    return statement
 
 
 def token_shift(module: cst.Module, rng: Random) -> cst.Module | None:

@@ -8,10 +8,12 @@ import libcst.matchers as m
 from evolution.agents.operators import tree
 from evolution.agents.operators.operator import Operator
 
+HALF = m.Float("0.5")
+
 
 def linear_to_zero(module: cst.Module, rng: Random) -> cst.Module | None:
     """The cosine becomes a straight line."""
-    return _without_cosine(module, "(1.0 - {progress})")
+    return _without_cosine(module, "1.0 - {progress}")
 
 
 def stable_then_decay(module: cst.Module, rng: Random) -> cst.Module | None:
@@ -21,25 +23,42 @@ def stable_then_decay(module: cst.Module, rng: Random) -> cst.Module | None:
 
 def _without_cosine(module: cst.Module, shape: str) -> cst.Module | None:
     """0.5 * (1 + cos(pi * progress)) replaced by `shape`, wherever it stands."""
-    pairs = [
-        (node, tree.expression(shape.format(progress=progress)))
-        for node in tree.walk(module) if (progress := _cosine(node))
-    ]
+    whole = [tree.value(node) for node in tree.walk(module)]
+    pairs: list[tuple[cst.CSTNode, tree.Replacement]] = []
+    for node in tree.walk(module):
+        if found := _cosine(node):
+            front, progress = found
+            new = shape.format(progress=progress)
+            alone = (not front and any(node is one for one in whole)) or new.startswith("min")
+            pairs.append((node, tree.expression(front + (new if alone else f"({new})"))))
     return tree.exchange(module, *pairs) if pairs else None
 
 
-def _cosine(node: cst.CSTNode) -> str:
-    """The progress p of a node that is 0.5 * (1 + cos(pi * p)), in either order, or (1 + cos(pi * p)) / 2."""
-    if not isinstance(node, cst.BinaryOperation):
-        return ""
-    half = m.Float("0.5")
-    if m.matches(node, m.BinaryOperation(left=half, operator=m.Multiply())):
-        return _raised(node.right)
-    if m.matches(node, m.BinaryOperation(operator=m.Multiply(), right=half)):
-        return _raised(node.left)
-    if m.matches(node, m.BinaryOperation(operator=m.Divide(), right=m.Integer("2") | m.Float("2.0"))):
-        return _raised(node.left)
-    return ""
+def _cosine(node: cst.CSTNode) -> tuple[str, str] | None:
+    """(what it is multiplied with, p) of a node that is … * 0.5 * (1 + cos(pi * p)) or … * (1 + cos(pi * p)) / 2."""
+    if not isinstance(node, cst.BinaryOperation) or not isinstance(node.operator, cst.Multiply | cst.Divide):
+        return None
+    left, right = node.left, node.right
+    if isinstance(node.operator, cst.Divide):
+        halved, factors = m.matches(right, m.Integer("2") | m.Float("2.0")), _factors(left)
+    else:
+        halved, factors = False, [*_factors(left), right]
+    progress = _raised(factors[-1])
+    rest = factors[:-1]
+    if not halved and rest and m.matches(rest[-1], HALF):
+        halved, rest = True, rest[:-1]
+    if not halved and len(factors) == 2 and m.matches(factors[1], HALF):
+        halved, progress, rest = True, _raised(factors[0]), []
+    if not halved or not progress:
+        return None
+    return "".join(f"{tree.code(factor)} * " for factor in rest), progress
+
+
+def _factors(node: cst.BaseExpression) -> list[cst.BaseExpression]:
+    """a, b and c of a * b * c; a sum in brackets is one factor."""
+    if isinstance(node, cst.BinaryOperation) and isinstance(node.operator, cst.Multiply) and not node.lpar:
+        return [*_factors(node.left), node.right]
+    return [node]
 
 
 def _raised(node: cst.BaseExpression) -> str:

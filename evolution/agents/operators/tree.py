@@ -1,6 +1,7 @@
 """Reading and changing syntax trees: what the operators share. Whatever is not touched stays byte for byte."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import libcst as cst
@@ -28,7 +29,13 @@ def walk(tree: cst.CSTNode) -> Iterator[cst.CSTNode]:
     while waiting:
         node = waiting.pop()
         yield node
-        waiting.extend(reversed(node.children))
+        waiting.extend(_children_backwards(node))
+
+
+@lru_cache(maxsize=1 << 17)
+def _children_backwards(node: cst.CSTNode) -> tuple[cst.CSTNode, ...]:
+    """Nodes never change, and libcst rebuilds one to list its children: without this every look-up costs a copy."""
+    return tuple(reversed(node.children))
 
 
 def calls(tree: cst.CSTNode, *names: str) -> list[cst.Call]:
@@ -101,6 +108,17 @@ def assignment(statement: cst.CSTNode) -> tuple[cst.BaseExpression, cst.BaseExpr
     return None
 
 
+def value(statement: cst.CSTNode) -> cst.CSTNode:
+    """What a line assigns or returns; the statement itself when it does neither."""
+    if pair := assignment(statement):
+        return pair[1]
+    if isinstance(statement, cst.SimpleStatementLine) and len(statement.body) == 1:
+        line = statement.body[0]
+        if isinstance(line, cst.Return) and line.value is not None:
+            return line.value
+    return statement
+
+
 def own_attribute(node: cst.CSTNode) -> str:
     """`norm` of `self.norm`; an empty text for anything else."""
     if isinstance(node, cst.Attribute) and isinstance(node.value, cst.Name) and node.value.value == "self":
@@ -127,18 +145,34 @@ class _Rewriter(cst.CSTTransformer):
 
 def exchange(module: cst.Module, *pairs: tuple[cst.CSTNode, Replacement]) -> cst.Module:
     """`module` with nodes replaced, all at once. A node is meant itself, not one that looks like it."""
-    changed = module.visit(_Exchanger(pairs))
+    changed = module.visit(_Exchanger(module, pairs))
     assert isinstance(changed, cst.Module)  # noqa: S101 a module is never replaced
     return changed
 
 
 class _Exchanger(cst.CSTTransformer):
-    def __init__(self, pairs: Sequence[tuple[cst.CSTNode, Replacement]]) -> None:
+    def __init__(self, module: cst.Module, pairs: Sequence[tuple[cst.CSTNode, Replacement]]) -> None:
         super().__init__()
-        self.pairs = pairs
+        self.new = dict(pairs)
+        self.above = _above(module, self.new)
+
+    def on_visit(self, node: cst.CSTNode) -> bool:
+        return node in self.above  # the rest is kept without being rebuilt
 
     def on_leave(self, original_node: cst.CSTNodeT, updated_node: cst.CSTNodeT) -> Any:
-        return next((new for old, new in self.pairs if old is original_node), updated_node)
+        return self.new.get(original_node, updated_node)
+
+
+def _above(module: cst.Module, nodes: Iterable[cst.CSTNode]) -> set[cst.CSTNode]:
+    """The nodes with one of `nodes` below them."""
+    parents = {child: node for node in walk(module) for child in _children_backwards(node)}
+    found: set[cst.CSTNode] = set()
+    for node in nodes:
+        above = parents.get(node)
+        while above is not None and above not in found:
+            found.add(above)
+            above = parents.get(above)
+    return found
 
 
 def before(anchor: Statement, source: str) -> Replacement:

@@ -1,0 +1,66 @@
+"""Replies of language models: strict, wrapped in talk, and unusable."""
+
+import json
+from typing import Any
+
+import pytest
+
+from evolution.agents import reply
+from evolution.agents.base import Brief, Unusable
+
+GOOD = {
+    "hypothesis": "A larger rate learns faster. It is short.", "rationale": "Kaplan et al. (2020)", "expected": "lower",
+    "edits": [{"path": "train.py", "search": "learning_rate = 1e-3", "replace": "learning_rate = 2e-3"}],
+}
+
+
+def said(**changes: Any) -> str:
+    return json.dumps({**GOOD, **changes})
+
+
+@pytest.mark.parametrize("text", [
+    said(),
+    f"Here is my proposal:\n\n```json\n{said()}\n```\nI hope it helps.",
+    f"<think>maybe {{x}} or {{\"a\": 1}}</think> {said()} Good luck!",
+    said(edits=[{**GOOD["edits"][0], "content": None}]),  # type: ignore[dict-item]
+])
+def test_a_reply_makes_a_proposal_with_or_without_talk(text: str, brief: Brief) -> None:
+    made = reply.proposal(text, brief, author="agent:m", tokens_in=3, tokens_out=4)
+    assert b"learning_rate = 2e-3" in made.files["train.py"]
+    assert made.files["model.py"] == brief.files["model.py"]
+    assert made.title == "A larger rate learns faster"
+    assert (made.author, made.tokens_in, made.tokens_out) == ("agent:m", 3, 4)
+
+
+def test_a_reply_may_bring_a_whole_file(brief: Brief) -> None:
+    made = reply.proposal(said(edits=[{"path": "new.py", "content": "x = 1\n"}]), brief, author="agent:m")
+    assert made.files["new.py"] == b"x = 1\n"
+
+
+@pytest.mark.parametrize(("text", "why"), [
+    ("I would rather not.", "holds no JSON object"),
+    ("", "holds no JSON object"),
+    ("[" * 100_000, "holds no JSON object"),
+    ('{"edits": ' * 20_000, "holds no JSON object"),
+    (said(edits=[]), "at least one edit"),
+    (said(edits="model.py"), "at least one edit"),
+    (said(edits=["model.py"]), "edit 1 of the reply"),
+    (said(edits=[{"path": "train.py", "search": "a"}]), "edit 1 of the reply"),
+    (said(edits=[{"path": "train.py", "search": 1, "replace": "b"}]), "edit 1 of the reply"),
+    (said(hypothesis=3), "hypothesis"),
+    (said(hypothesis=" "), "hypothesis"),
+    (said(edits=[{"path": "train.py", "search": "not there", "replace": "b"}]), "do not apply"),
+    (said(edits=[{"path": "train.py", "search": "min_lr", "replace": "b"}]), "do not apply"),
+    (said(edits=[{"path": "gone.py", "search": "a", "replace": "b"}]), "do not apply"),
+    (said(edits=[{"path": "train.py", "search": "min_lr = 1e-4", "replace": "min_lr = 1e-4"}]), "change nothing"),
+    ("x" * (reply.MAX_REPLY + 1), "longer than"),
+])
+def test_what_is_no_proposal_is_unusable_with_its_reason(text: str, why: str, brief: Brief) -> None:
+    with pytest.raises(Unusable, match=why):
+        reply.proposal(text, brief, author="agent:m")
+
+
+def test_a_long_hypothesis_is_cut_at_a_word_for_the_title() -> None:
+    title = reply.title("word " * 100)
+    assert len(title) <= reply.MAX_TITLE + 2
+    assert title.endswith("word …")
