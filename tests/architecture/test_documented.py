@@ -14,6 +14,7 @@ ROOT = Path(settings.BASE_DIR)
 OPERATIONS = ROOT / "docs" / "operations.md"
 OURS = sorted(name for name, app in get_commands().items() if app in ("darwin_web", "evolution", "review", "sandbox"))
 NOT_SETTINGS = {"DJANGO_SETTINGS_MODULE", "PATH"}
+OF_LIBRARIES = {"DOCKER_HOST"}  # read by a library, not by us
 
 
 def variables() -> set[str]:
@@ -37,7 +38,7 @@ def test_every_documented_variable_is_read() -> None:
         for pattern in ("darwin_web/**/*.py", "evolution/**/*.py", "sandbox/**/*.py", "tests/*.py", "Makefile")
         for path in ROOT.glob(pattern)
     )
-    assert [name for name in sorted(documented) if name not in everything] == []
+    assert [name for name in sorted(documented - OF_LIBRARIES) if name not in everything] == []
 
 
 @pytest.mark.parametrize("name", OURS)
