@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from django.db import transaction
 
@@ -35,9 +36,16 @@ class Subject:
     variant: Variant
     files: Mapping[str, bytes]
 
-    @property
+    @cached_property
     def python(self) -> dict[str, str]:
         return {path: _decoded(content) for path, content in self.files.items() if path.endswith(".py")}
+
+    @cached_property
+    def problems(self) -> dict[str, list[str]]:
+        """What the child found, for two checks. Unparsable or GenomeError when it could not look."""
+        starts = entries(genome_of(self.files))
+        found: dict[str, list[str]] = confined("check", {"files": self.python, "entries": starts})
+        return found
 
 
 def screen(variant: Variant) -> Status:
@@ -113,8 +121,7 @@ def entries(genome: Genome) -> list[str]:
 
 def _listed(subject: Subject, part: str, fine: str) -> Verdict:
     try:
-        starts = entries(genome_of(subject.files))
-        found = confined("check", {"files": subject.python, "entries": starts})[part]
+        found = subject.problems[part]
     except (Unparsable, GenomeError) as error:
         return Verdict(False, str(error))
     more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""

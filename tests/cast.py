@@ -18,6 +18,7 @@ from evolution.genomes import store_of
 from evolution.lifecycle import advance
 from evolution.models import Experiment, Generation, Kind, Membership, Role, Status, Variant
 from evolution.options import Options
+from evolution.preflight import screen
 
 S = Status
 
@@ -177,7 +178,12 @@ def measured(variant: Variant, perplexity: float, **numbers: Any) -> Variant:
         "tokens_per_second": 15_000.0, "flops_per_token": 131_072.0, "parameters": 65_536, "train_seconds": 1.3,
         "device_seconds": 1.2, "weights_sha256": "0" * 64,
     }
-    return move(variant, *TO_TRAINING, S.MEASURED, actor="sandbox", **{**defaults, **numbers})
+    return move(variant, *ahead(variant, *TO_TRAINING, S.MEASURED), actor="sandbox", **{**defaults, **numbers})
+
+
+def ahead(variant: Variant, *road: Status) -> tuple[Status, ...]:
+    """What of `road` is still before `variant`."""
+    return road[road.index(S(variant.status)) + 1:] if variant.status in road else road
 
 
 def bred(experiment: Experiment) -> Experiment:
@@ -191,18 +197,31 @@ def bred(experiment: Experiment) -> Experiment:
 
 
 def population(experiment: Experiment) -> dict[str, Variant]:
-    """A full little population of generation 1, by what became of each."""
+    """A full little population of generation 1, by what became of each; all of it was really screened."""
+    screen(_baseline(experiment))
     bred(experiment)
+    broken = {**FILES, "train.py": TRAIN.replace(b"def main(run):", b"def main(run:")}
     return {
         "baseline": _baseline(experiment),
-        "measured": measured(mutation(experiment, rate=2.0), 10.5),
-        "vetoed": move(mutation(experiment, rate=3.0), *TO_REVIEW, S.VETOED, actor="user:rita", reason="costly"),
-        "failed": move(
-            mutation(experiment, rate=4.0), *TO_TRAINING, S.FAILED, actor="sandbox", reason="its loss is not a number"
-        ),
-        "in_review": move(mutation(experiment, rate=5.0), *TO_REVIEW),
-        "stillborn": move(mutation(experiment, rate=6.0), S.STILLBORN, reason="train.py:4: invalid syntax"),
+        "measured": measured(_screened(experiment, 2.0), 10.5),
+        "vetoed": _ended(_screened(experiment, 3.0), *TO_REVIEW, S.VETOED, actor="user:rita", reason="costly"),
+        "failed": _ended(_screened(experiment, 4.0), *TO_TRAINING, S.FAILED, actor="sandbox", reason="it diverged"),
+        "in_review": _ended(_screened(experiment, 5.0), *TO_REVIEW),
+        "stillborn": _screen(drafted(experiment, broken, title="a slip of the pen")),
     }
+
+
+def _screened(experiment: Experiment, rate: float) -> Variant:
+    return _screen(mutation(experiment, rate=rate))
+
+
+def _screen(variant: Variant) -> Variant:
+    screen(variant)
+    return variant
+
+
+def _ended(variant: Variant, *road: Status, **fields: Any) -> Variant:
+    return move(variant, *ahead(variant, *road), **fields)
 
 
 def _baseline(experiment: Experiment) -> Variant:
