@@ -15,7 +15,7 @@ class SandboxError(Infrastructure):
     """The engine, the node or the disk failed; the variant is not to blame."""
 
 
-class SandboxUnavailable(SandboxError):  # noqa: N818 it reads better
+class SandboxUnavailable(SandboxError):
     """This driver cannot work on this machine; the message says what is missing and what to do."""
 
 

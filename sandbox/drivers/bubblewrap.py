@@ -2,7 +2,7 @@
 
 Started as root it needs no user namespace, and the first process drops to uid 10001; started by an ordinary user it
 makes one, in which 10001 is that user. Memory, processes and CPU are held by a control group where this process may
-make one, else by rlimits per process and by looking at the sum four times a second.
+make one, else by rlimits per process and by looking at the sum twenty times a second.
 """
 
 import contextlib
@@ -28,9 +28,10 @@ FIRST = Mount(Path(__file__).with_name("first.py"), f"{HOME}/first.py")
 RING_BYTES = 64 << 10
 FREE_OUTPUT_BYTES = 16 << 20  # what is printed beyond this is read slowly, and the writer waits
 TICK_SECONDS = 0.25
+SHORT_TICK_SECONDS = 0.05  # without a control group, what is not looked at is not counted
 KILLED = 128 + signal.SIGKILL
 KEEPS_NOT = "bubblewrap, not Docker: /tmp is not noexec, there are no GPUs, and a training ends with the worker"
-NO_GROUP = "no control group can be made here, so memory is limited per process and by looking at the sum"
+NO_GROUP = "no control group can be made here, so memory and CPU time are held and counted by looking"
 
 
 class BubblewrapBox:
@@ -131,14 +132,15 @@ class BubblewrapBox:
     def _read(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None  # noqa: S101 for mypy: it is a pipe
         output = process.stdout.fileno()
+        tick = TICK_SECONDS if self._group else SHORT_TICK_SECONDS
         looked = 0.0
         while True:
-            if select.select([output], [], [], TICK_SECONDS)[0]:
+            if select.select([output], [], [], tick)[0]:
                 chunk = os.read(output, RING_BYTES)
                 if not chunk:
                     return
                 self._keep(chunk)
-            if time.monotonic() - looked >= TICK_SECONDS:
+            if time.monotonic() - looked >= tick:
                 looked = time.monotonic()
                 self._look()
 
@@ -166,12 +168,8 @@ class BubblewrapBox:
         self._usage = Usage(max(old.cpu_seconds, seconds or 0.0), max(old.peak_memory_bytes or 0, peak or 0) or None)
 
     def _finish(self, process: subprocess.Popen[bytes], status: BinaryIO) -> None:
-        _, raw, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(raw)
-        if self._group:
-            self._measure()
-        else:  # everything below bwrap was waited for, so its own account has it all
-            self._usage = Usage(used.ru_utime + used.ru_stime, self._usage.peak_memory_bytes)
+        process.wait()
+        self._measure()
         ended = [json.loads(line) for line in status]
         code = next((one["exit-code"] for one in ended if "exit-code" in one), KILLED if self._killed else None)
         if code is None:
@@ -219,6 +217,7 @@ class Bubblewrap:
                 raise SandboxError(f"{mount.source} does not exist, so {mount.target} cannot be mounted")
         if job.name in self._boxes:
             raise SandboxError(f"a container named {job.name} exists already: remove it first")
+        interpreter()  # what it refuses is said as it is
         box = _Kept(job, limits.labels(job), self._group(job.name, job.limits), self._boxes)
         try:
             box.begin()
@@ -305,7 +304,7 @@ def _order(job: Job, grouped: bool) -> str:
     command = (interpreter().python, *job.command[1:]) if job.command[0] == "python" else job.command
     held = limits.ulimits(job.limits)
     if not grouped:  # the sum is looked at; this bounds what one process can take between two looks
-        held |= {"nproc": job.limits.pids, "data": 2 * job.limits.memory_bytes}
+        held |= {"nproc": job.limits.pids, "data": 4 * job.limits.memory_bytes}
     return json.dumps({"uid": limits.UID, "oom_score": limits.OOM_SCORE, "limits": held, "command": command})
 
 

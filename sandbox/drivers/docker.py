@@ -1,4 +1,4 @@
-"""The driver of choice: containers of a Docker engine, with every guard of docs/sandbox.md stated and none assumed.
+"""The driver of choice: containers of a Docker engine, with every guard of docs/security.md stated and none assumed.
 
 Two kinds of image: the one of `trainer/docker/` when this engine has it, else an empty one in which the host's
 interpreter is mounted read-only (sandbox.drivers.host). Containers outlive us and are found again by name and label.
@@ -246,7 +246,7 @@ def build_image() -> str:
     """Build the trainer image and return its tag; SandboxUnavailable within seconds where no registry is reachable."""
     recipe = (FOLDER / "Dockerfile").read_bytes()
     base = next(line.split()[1] for line in recipe.decode().splitlines() if line.startswith("FROM "))
-    with docker.from_env(timeout=REGISTRY_SECONDS) as engine:
+    with contextlib.closing(docker.from_env(timeout=REGISTRY_SECONDS)) as engine:
         try:
             engine.api.inspect_distribution(base)  # the engine's own look at the registry, without a download
         except (DockerException, requests.RequestException) as error:
@@ -258,7 +258,7 @@ def build_image() -> str:
             entry.size = len(content)
             tar.addfile(entry, io.BytesIO(content))
     context.seek(0)
-    with engine_errors(), docker.from_env(timeout=3600) as engine:
+    with engine_errors(), contextlib.closing(docker.from_env(timeout=3600)) as engine:
         engine.images.build(
             fileobj=context, custom_context=True, tag=trainer_tag(), rm=True, forcerm=True, use_config_proxy=True,
         )

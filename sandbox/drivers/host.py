@@ -6,6 +6,7 @@ environment, not its site-packages, no shell, no tools.
 """
 
 import hashlib
+import os
 import platform
 import sys
 import sysconfig
@@ -127,7 +128,8 @@ def _libraries(binary: Path, library: Path, packages: Iterable[Distribution]) ->
 
 
 def _find(name: str, folders: Iterable[Path]) -> Path | None:
-    return next((folder / name for folder in folders if (folder / name).is_file()), None)
+    # isfile: an RPATH may lead where we may not look, and Path.is_file would raise
+    return next((folder / name for folder in folders if os.path.isfile(folder / name)), None)  # noqa: PTH113
 
 
 @cache

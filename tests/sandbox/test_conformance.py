@@ -87,7 +87,7 @@ def test_a_killed_box_is_over_when_kill_returns_and_can_be_killed_again(driver: 
 
 def test_too_much_memory_is_told_apart_from_other_ends(driver: Driver) -> None:
     limits = replace(SMALL, memory_bytes=128 * MB)
-    ended = run(driver, "block = b'x' * (400 << 20)", limits=limits).exit
+    ended = run(driver, "block = b'x' * (400 << 20); import time; time.sleep(5)", limits=limits).exit
     assert ended.code != 0
     assert ended.out_of_memory
 
@@ -128,7 +128,7 @@ def test_nothing_can_be_written_but_its_own_areas(driver: Driver, folder: Path) 
     folder.chmod(0o777)
     code = """
         import os, sys
-        places = ["/", "/genome", "/site", "/python", "/python/lib", "/etc", "/lib", "/usr", "/dev", "/proc", "/var", "/run"]
+        places = ["/", "/genome", "/site", "/python", "/python/lib", "/etc", "/lib", "/usr", "/dev", "/proc", "/var"]
         for place in places:
             for path, flags in ((f"{place}/new", os.O_CREAT), ("/genome/model.py", 0), (sys.executable, 0)):
                 try:
@@ -218,6 +218,7 @@ def test_a_socket_in_a_mounted_directory_can_be_spoken_to(driver: Driver, folder
         server.bind(str(folder / "harness.sock"))
         (folder / "harness.sock").chmod(0o666)
         server.listen()
+        server.settimeout(30)
 
         def answer() -> None:
             with server.accept()[0] as connection:
@@ -241,7 +242,7 @@ def test_the_time_of_all_its_processes_is_counted_and_kept_after_the_end(driver:
     code = """
         import os, time
         child = os.fork()
-        end = time.process_time() + 0.4
+        end = time.process_time() + 0.6
         while time.process_time() < end:
             pass
         if child:
@@ -275,11 +276,10 @@ def test_the_labels_come_back_with_the_installation_and_the_deadline(driver: Dri
 
 
 def test_a_mount_that_is_not_there_is_the_sandboxs_fault(driver: Driver, folder: Path) -> None:
-    name = ""
+    wanted = job("", mounts=(Mount(folder / "none", "/genome"),))
     with pytest.raises(SandboxError):
-        driver.start(wanted := job("", mounts=(Mount(folder / "none", "/genome"),)))
-        name = wanted.name
-    assert residue(driver, name or "no-such-box") == []
+        driver.start(wanted)
+    assert residue(driver, wanted.name) == []
 
 
 def test_a_name_is_used_once(driver: Driver) -> None:
