@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from django.conf import settings
 from django.contrib.auth.models import User
 
 from evolution import experiments
@@ -17,8 +18,8 @@ DEMO = Options(
 
 
 def plant(owner: User, *, say: Callable[[str], None]) -> None:
-    """Create the demonstration experiment where there is no experiment at all."""
-    if Experiment.objects.exists():
+    """Create the demonstration experiment where there is no experiment at all, unless DARWIN_DEMO is 0."""
+    if not settings.DARWIN_DEMO or Experiment.objects.exists():
         return
     try:
         experiments.create(DEMO, actor="system", owner=owner)

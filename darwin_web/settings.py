@@ -194,6 +194,8 @@ AUTH_PASSWORD_VALIDATORS = [
 # The undo window: how long a person's decision waits before the next station hears of it.
 DARWIN_UNDO_SECONDS = float(os.environ.get("DARWIN_UNDO_SECONDS") or "10")
 
+DARWIN_DEMO = os.environ.get("DARWIN_DEMO", "1") != "0"  # the demonstration experiment on the first start
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

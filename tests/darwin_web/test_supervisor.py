@@ -35,8 +35,8 @@ def free_port() -> int:
 
 
 def environment(var: Path, port: int) -> dict[str, str]:
-    # No experiment and no sandbox are needed here; the demonstration is asked for elsewhere.
     return {**os.environ, "DJANGO_SETTINGS_MODULE": "darwin_web.settings", "DARWIN_VAR": str(var), "PORT": str(port),
+            "HOST": "127.0.0.1", "DARWIN_DEMO": "0", "DATABASE_URL": "", "REDIS_URL": "",
             "OPENAI_API_KEY": "canary-key", "DOCKER_HOST": "unix:///nowhere/docker.sock"}
 
 
