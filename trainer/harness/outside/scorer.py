@@ -20,6 +20,7 @@ Tokens = NDArray[np.uint16]
 Floats = NDArray[np.float64]
 
 MAX_GAIN = 0.002  # nats; honest float32 models differ by 2e-6, bfloat16 ones by 5e-5 in the mean
+NOISE = 1e-5  # nats; below this a gain is rounding, which would make equal weights score unequally
 MAX_DRIFT = 1e-4  # nats between two answers to the same question; 1e-3 for bfloat16
 ROWS = 64  # windows in one question
 REPEAT_ROWS = 29  # and in the repeat: another number, and no divisor of the first
@@ -40,8 +41,9 @@ class Asker(Protocol):
 class Judgement:
     """What the judge found. With a `cause` there is no score. Losses are in nats per token.
 
-    `val_loss` is the window loss plus `correction`, the mean of loss_prefix − loss_window; `gain` is the same one-sided
-    number before it is judged; `val_loss_error` the standard error over windows; `forward_tokens_per_second` what the
+    `gain` is the mean of loss_prefix − loss_window. `val_loss` is the window loss plus `correction`, which is the gain
+    where that is positive and more than rounding: a negative one could be sought, by answering windows badly, until the
+    draw of the cuts is lucky. `val_loss_error` is the standard error over windows, `forward_tokens_per_second` what the
     model's own forward pass reached here.
     """
 
@@ -94,16 +96,17 @@ def _judge(
 ) -> Judgement:
     vocab_size, context = len(token_bytes), windows.shape[1] - 1
     flops, parameters = window.flops(context)
-    order = rng.permutation(len(windows))
     began = time.monotonic()
     found = np.empty(windows[:, 1:].shape)  # log-probabilities of the targets [W, T]
-    for rows in _chunks(order, ROWS, context=context, vocab_size=vocab_size):
+    # In the order of the text, so that the same weights give the same number; `_repeat` is the other order.
+    for rows in _chunks(np.arange(len(windows)), ROWS, context=context, vocab_size=vocab_size):
         found[rows] = _ask(window, windows[rows], vocab_size=vocab_size)
     speed = found.size / max(time.monotonic() - began, 1e-9)
     _repeat(window, windows, found, vocab_size=vocab_size, rng=rng, max_drift=max_drift)
     gain = _audit(prefix, windows, found, vocab_size=vocab_size, rng=rng)
     per_window = -found.mean(axis=1)
-    loss = float(per_window.mean()) + gain
+    correction = gain if gain > NOISE else 0.0
+    loss = float(per_window.mean()) + correction
     if not math.isfinite(loss) or loss > MAX_LOSS:
         raise _Refused(Cause.DIVERGED, f"the loss on held-out text is above {MAX_LOSS:.0f} nats per token")
     targets = windows[:, 1:]
@@ -112,7 +115,7 @@ def _judge(
         val_loss_error=float(per_window.std(ddof=1) / math.sqrt(len(windows))) if len(windows) > 1 else None,
         perplexity=math.exp(loss),
         bits_per_byte=loss * targets.size / (math.log(2) * float(token_bytes[targets].sum())),
-        correction=gain,
+        correction=correction,
         gain=gain,
         scored_tokens=targets.size,
         flops_per_token=flops,
@@ -122,12 +125,13 @@ def _judge(
 
 
 def log_probabilities(logits: NDArray[np.float32], targets: Tokens) -> Floats:
-    """The log-probability, in nats, that `logits` [..., V'] give to `targets` [...]: a float32 log-softmax of our own."""
+    """Log-probabilities in nats that `logits` [..., V'] give to `targets` [...]: our own log-softmax, in float32."""
     top = logits.max(axis=-1, keepdims=True)
     with np.errstate(under="ignore"):
         total = np.exp(logits - top).sum(axis=-1, dtype=np.float32)
     chosen = np.take_along_axis(logits, targets[..., None].astype(np.int64), axis=-1)[..., 0]
-    return (chosen - top[..., 0] - np.log(total)).astype(np.float64)
+    nats: Floats = (chosen - top[..., 0] - np.log(total)).astype(np.float64)
+    return nats
 
 
 def _ask(asker: Asker, windows: Tokens, *, vocab_size: int) -> Floats:

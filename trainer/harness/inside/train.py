@@ -1,0 +1,56 @@
+"""Trains the genome of this container: `python -P -m trainer.harness.inside.train`."""
+
+import importlib
+import random
+import sys
+import traceback
+from pathlib import Path
+
+import numpy
+import torch
+
+from trainer.contract import GenomeError, read_genome
+from trainer.harness.inside import places
+from trainer.harness.inside.line import Line
+from trainer.harness.inside.run import Run
+
+TRACEBACK_BYTES = 4096
+
+
+def main() -> int:
+    """Exit code 0 when `main(run)` returned and its checkpoint was sent, otherwise 1."""
+    places.settle()
+    run = Run(Line(places.socket()), out=places.out())
+    try:
+        _train(run, places.genome())
+    except BaseException as error:  # noqa: BLE001 - whatever a variant raises, SystemExit too, is told outside
+        text = traceback.format_exc()
+        print(text, file=sys.stderr, flush=True)  # noqa: T201
+        run.fail(error=places.last_line(error), traceback=text[-TRACEBACK_BYTES:])
+        return 1
+    return 0
+
+
+def _train(run: Run, genome: Path) -> None:
+    entry = read_genome(genome).entry
+    if entry is None:
+        raise GenomeError("[train] command is not supported yet: give an entry = \"module:function\" instead")
+    module, function = entry.split(":")
+    _seed(run.seed)
+    try:
+        getattr(importlib.import_module(module), function)(run)
+    except SystemExit as error:
+        if error.code not in (None, 0):
+            raise
+    run.finish()
+
+
+def _seed(seed: int) -> None:
+    """For genomes that draw from the global generators: the same seed and budget give the same number."""
+    random.seed(seed)
+    numpy.random.seed(seed % (1 << 32))
+    torch.manual_seed(seed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
