@@ -4,7 +4,7 @@ import secrets
 from typing import Any
 
 from django import forms
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
@@ -38,7 +38,9 @@ class NewExperiment(forms.Form):
     genome = _text(
         "Genome", "“builtin” is a small GPT. Or a directory on this machine with a genome.toml.", initial=BUILTIN
     )
-    data = _text("Data", "“builtin” is 1 MB of Python source. Or a text file on this machine.", initial=BUILTIN)
+    data = _text(  # type: ignore[assignment]  # fields leave the class: what the form was sent stays at self.data
+        "Data", "“builtin” is 1 MB of Python source. Or a text file on this machine.", initial=BUILTIN
+    )
     population = _number("Proposals per generation", least=1, most=1000, initial=10)
     survivors = _number("Survivors", "The best so far, which breed.", least=1, most=1000, initial=4)
     generations = _number("Generations", "Bred ones; the baseline is generation 0.", least=1, most=10_000, initial=5)
@@ -54,7 +56,7 @@ class NewExperiment(forms.Form):
     )
     seed = _number("Seed of the search", "The same seed draws the same parents.", least=0, most=MOST_SEED)
 
-    def __init__(self, *args: Any, user: AbstractBaseUser, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.user = user
 
@@ -73,7 +75,7 @@ class NewExperiment(forms.Form):
     def _allowed(self, field: str) -> str:
         """What names files of this machine is for its administrators."""
         value = str(self.cleaned_data[field]).strip()
-        if value != BUILTIN and not getattr(self.user, "is_superuser", False):
+        if value != BUILTIN and not self.user.is_superuser:
             raise forms.ValidationError(f"Only an administrator may name files of this machine: write {BUILTIN}.")
         return value
 

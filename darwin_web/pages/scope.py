@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
@@ -11,9 +11,9 @@ from evolution.models import Experiment, Role, Variant
 from evolution.rights import may, visible_to
 
 
-def person(request: HttpRequest) -> AbstractBaseUser:
+def person(request: HttpRequest) -> User:
     """Who asks. LoginRequiredMiddleware lets nobody else through."""
-    return cast(AbstractBaseUser, request.user)
+    return cast(User, request.user)
 
 
 def experiment_of(request: HttpRequest, slug: str, *, role: Role = Role.VIEWER) -> Experiment:

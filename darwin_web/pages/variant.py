@@ -40,7 +40,7 @@ def variant(request: HttpRequest, slug: str, number: int) -> HttpResponse:
         "children": found.children.all(),
         "other_children": found.other_children.all(),
         "checks": found.checks.all(),
-        "decisions": found.decisions.select_related("reviewer", "replacement"),  # type: ignore[attr-defined]
+        "decisions": found.decisions.select_related("reviewer", "replacement"),
         "transitions": found.transitions.all(),
         "trials": trials_of(found),
         "waits_for_review": found.status == Status.IN_REVIEW,

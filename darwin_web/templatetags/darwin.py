@@ -22,6 +22,11 @@ MARKS: dict[str, dict[str, str]] = json.loads((settings.BASE_DIR / "static/js/li
 NOTHING = "–"
 
 
+def _missing(value: object) -> bool:
+    """Templates give an empty text for what a missing object would have had."""
+    return value is None or value == ""
+
+
 @register.filter
 def word(status: str) -> str:
     return MARKS[status]["word"]
@@ -41,24 +46,24 @@ def meaning(status: str) -> str:
 def mark(status: str) -> SafeString:
     """The status's shape; the word stands beside it."""
     path = MARKS[status]["path"]
-    return format_html('<svg class="mark" viewBox="0 0 12 12" aria-hidden="true"><path d="{}"/></svg>', path)
+    return format_html('<svg class="glyph" viewBox="0 0 12 12" aria-hidden="true"><path d="{}"/></svg>', path)
 
 
 @register.filter
 def fixed(value: float | None, digits: int = 2) -> str:
-    return NOTHING if value is None else f"{value:,.{digits}f}"
+    return NOTHING if value is None or _missing(value) else f"{value:,.{digits}f}"
 
 
 @register.filter
 def percent(value: float | None, digits: int = 1) -> str:
     """A share, 0 … 1, as per cent."""
-    return NOTHING if value is None else f"{100 * value:.{digits}f} %"
+    return NOTHING if value is None or _missing(value) else f"{100 * value:.{digits}f} %"
 
 
 @register.filter
 def signed(share: float | None, digits: int = 1) -> str:
     """A change, as per cent with its sign: −0.021 -> "−2.1 %"."""
-    return "" if share is None else f"{'−' if share < 0 else '+'}{abs(100 * share):.{digits}f} %"
+    return "" if share is None or _missing(share) else f"{'−' if share < 0 else '+'}{abs(100 * share):.{digits}f} %"
 
 
 @register.filter
@@ -87,7 +92,7 @@ def sparkline(values: list[float]) -> SafeString | str:
 @register.filter
 def short_count(value: float | None) -> str:
     """1,234 -> 1.2 k; 812_345 -> 812 k; with three digits at most."""
-    if value is None:
+    if value is None or _missing(value):
         return NOTHING
     for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
@@ -98,7 +103,7 @@ def short_count(value: float | None) -> str:
 
 @register.filter
 def duration(seconds: float | None) -> str:
-    if seconds is None:
+    if seconds is None or _missing(seconds):
         return NOTHING
     if seconds < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
@@ -109,7 +114,7 @@ def duration(seconds: float | None) -> str:
 @register.filter
 def ago(moment: datetime | None) -> SafeString | str:
     """A <time> that says how long ago; static/js/lib/times.js keeps it true, the exact time is in its title."""
-    if moment is None:
+    if moment is None or _missing(moment):
         return NOTHING
     seconds = (timezone.now() - moment).total_seconds()
     text = "just now" if seconds < 5 else f"{duration(seconds)} ago"

@@ -58,12 +58,32 @@ function drawCurves(state, curves, rows, look, open) {
   }
   const pale = [...byGeneration.values()].map(({ row, ...data }) => dashed(data, look.generation(row), 1.25));
   const measured = ends.filter(([row]) => row.perplexity != null);
-  const format = option("chart-scale");
+  const scale = document.getElementById("chart-log").checked ? "log" : "linear";
+  const range = scale === "log" ? null : interesting([...curves.trials.values()], column, y);
   return draw(document.getElementById("chart-curves"), [...pale, ...traces, points(measured, asLoss, look)], {
     xaxis: { title: xTitle, rangemode: "tozero" },
-    yaxis: { title: asLoss ? "loss, nats per token" : "perplexity", type: format },
+    yaxis: { title: asLoss ? "loss, nats per token" : "perplexity", type: scale, ...(range && { range }) },
+    uirevision: `${column} ${asLoss} ${scale}`, // another axis is another view
     annotations: ends.length ? [] : [say("The first curve appears as soon as a variant trains.", look)],
   }, open);
+}
+
+const STEEP = 0.2; // of the way: where every curve still falls
+
+/** The values after the steep beginning, so that differences can be seen; nothing while there is little to see. */
+function interesting(trials, column, y) {
+  const end = Math.max(0, ...trials.map(({ points }) => points.at(-1)?.[column] ?? 0));
+  let [low, high] = [Infinity, -Infinity];
+  for (const { points } of trials) {
+    for (const point of points) {
+      if (point[column] < STEEP * end || point[3] == null) continue;
+      const value = y(point[3]);
+      low = Math.min(low, value);
+      high = Math.max(high, value);
+    }
+  }
+  const room = (high - low) * 0.04;
+  return high > low ? [low - room, high + room] : null;
 }
 
 function gather(groups, row, points, column, y) {

@@ -87,7 +87,7 @@ function line(row, state, urlOf) {
   const parents = [row.parent, row.other_parent].filter((number) => number != null).map((number) => `v${number}`).join(" × ");
   return make("tr", {},
     make("th", { scope: "row" }, make("a", { href: urlOf(row.n), class: "id" }, `v${row.n}`), row.n === state.champion ? make("span", { class: "crown", title: "champion" }, " ★") : null),
-    make("td", {}, row.progress == null ? status(row.status) : make("span", {}, status(row.status), make("span", { class: "faint" }, ` ${percent(row.progress, 0)}`))),
+    make("td", {}, row.progress == null ? status(row.status) : make("span", { class: "number" }, status(row.status), make("span", { class: "faint" }, ` ${percent(row.progress, 0)}`))),
     make("td", { class: "wide cut", title: row.reason || row.title }, row.title, make("span", { class: "faint" }, ` ${row.reason && row.perplexity == null ? row.reason : actor(row.author)}`)),
     make("td", { class: "right" }, `${row.generation}`),
     make("td", { class: "number" }, parents || "–"),

@@ -17,7 +17,7 @@ export function make(tag, attributes = {}, ...children) {
 
 /** The shape of a status; the word stands beside it or in a label. */
 export const mark = (status) =>
-  make("svg", { class: "mark", viewBox: "0 0 12 12", "aria-hidden": "true" }, make("path", { d: marks[status].path }));
+  make("svg", { class: "glyph", viewBox: "0 0 12 12", "aria-hidden": "true" }, make("path", { d: marks[status].path }));
 
 /** A status as on every page: shape, word, colour. */
 export const status = (name) =>

@@ -4,7 +4,7 @@ import { make } from "./dom.js";
 
 const OFF = "darwin.keys.off";
 
-/** `table` is [{keys, what, run(event)}]; a row without `run` is only shown. Returns whether the keys are on. */
+/** `table` is [{keys, shown?, what, run(event)}]; `run` returns false when the key means nothing now. */
 export function bindKeys(table) {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || isTyping(event.target)) return;
@@ -31,8 +31,8 @@ export function showKeys(panel, table, close) {
   box.addEventListener("change", () => (box.checked ? localStorage.removeItem(OFF) : localStorage.setItem(OFF, "1")));
   const button = make("button", { type: "button", class: "button button-plain" }, "Close");
   button.addEventListener("click", close);
-  const rows = table.map(({ keys, what }) =>
-    make("div", {}, make("dt", {}, ...keys.map((key) => make("kbd", {}, key))), make("dd", {}, what)));
+  const rows = table.map(({ keys, shown, what }) =>
+    make("div", {}, make("dt", {}, ...(shown ?? keys).map((key) => make("kbd", {}, key))), make("dd", {}, what)));
   panel.replaceChildren(
     make("header", { class: "panel-head" }, make("h2", {}, "Keys"), make("span", { class: "side" }, button)),
     make("dl", { class: "keys-rows" }, ...rows),

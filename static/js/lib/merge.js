@@ -128,18 +128,14 @@ function changes(a, b, ignoreSpace) {
   const [startsA, startsB] = [starts(left), starts(right)];
   const key = ignoreSpace ? (line) => line.replace(/\s+/g, "") : undefined;
   return lineChanges(left, right, key).flatMap(([fromLineA, toLineA, fromLineB, toLineB]) => {
-    const [fromA, toA] = [startsA[fromLineA], Math.min(startsA[toLineA], a.length)];
-    const [fromB, toB] = [startsB[fromLineB], Math.min(startsB[toLineB], b.length)];
-    if (fromA === toA || fromB === toB || toA - fromA + toB - fromB > CLOSE_LOOK) return [atTheEnd(fromA, toA, fromB, toB, a, b)];
+    // What is added after the last line begins with the end of that line.
+    const back = startsA[fromLineA] > a.length || startsB[fromLineB] > b.length ? 1 : 0;
+    const [fromA, toA] = [startsA[fromLineA] - back, Math.min(startsA[toLineA], a.length)];
+    const [fromB, toB] = [startsB[fromLineB] - back, Math.min(startsB[toLineB], b.length)];
+    if (fromA === toA || fromB === toB || toA - fromA + toB - fromB > CLOSE_LOOK) return [new Change(fromA, toA, fromB, toB)];
     const within = diff(a.slice(fromA, toA), b.slice(fromB, toB), { scanLimit: 500 });
     return within.map((one) => new Change(one.fromA + fromA, one.toA + fromA, one.fromB + fromB, one.toB + fromB));
   });
-}
-
-/** Lines added after a last line without an end begin one character before the end of the text. */
-function atTheEnd(fromA, toA, fromB, toB, a, b) {
-  const clamp = (at, text) => Math.min(at, text.length);
-  return new Change(clamp(fromA, a), clamp(toA, a), clamp(fromB, b), clamp(toB, b));
 }
 
 function starts(lines) {

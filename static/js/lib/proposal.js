@@ -66,6 +66,7 @@ export function openProposal(root, { decided, refused }) {
     current = current < 0 ? (step > 0 ? 0 : all.length - 1) : (current + step + all.length) % all.length;
     const { file, chunk } = all[current];
     file.shown.reveal(chunk.fromB);
+    for (const one of files) one.section.classList.toggle("is-current", one === file);
     count();
     return true;
   }
