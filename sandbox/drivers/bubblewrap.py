@@ -188,11 +188,12 @@ class Bubblewrap:
 
     @property
     def warning(self) -> str:
-        return KEEPS_NOT if self._group("probe", Limits(), keep=False) else f"{KEEPS_NOT}; {NO_GROUP}"
+        return KEEPS_NOT if self._group(f"probe-{os.getpid()}", Limits(), keep=False) else f"{KEEPS_NOT}; {NO_GROUP}"
 
     def check(self) -> None:
         if shutil.which("bwrap") is None:
             raise SandboxUnavailable("bwrap is not installed: install the package bubblewrap, or Docker")
+        cgroups.clean(f"darwin-{limits.installation()}-")
         box = self.start(Job(f"check-{os.getpid()}-{threading.get_ident()}", ("python", "-c", ""), ()))
         try:
             while (exit_ := box.poll()) is None:

@@ -13,6 +13,7 @@ from sandbox.drivers.base import Limits
 
 CONTROLLERS = ("cpu", "cpuacct", "memory", "pids")
 PERIOD_US = 100_000
+STALE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,18 @@ def make(name: str, limits: Limits) -> Group:
         remove(made.values())
         raise
     return Group(made)
+
+
+def clean(prefix: str) -> None:
+    """Remove the groups that a process which was killed could not remove: old ones, without a process in them."""
+    mounted = roots()
+    for one, folder in of_process("self").folders.items():
+        for above in (folder, *folder.parents):
+            if above.is_relative_to(mounted[one]):
+                for left in above.glob(f"{prefix}*"):
+                    with contextlib.suppress(OSError):  # busy: alive, and so not ours to remove; or gone meanwhile
+                        if time.time() - left.stat().st_ctime > STALE_SECONDS:
+                            left.rmdir()
 
 
 def _child(folder: Path, name: str, root: Path) -> Path:

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import pytest
+
+from sandbox.drivers import cgroups
 from sandbox.drivers.cgroups import Group
 
 
@@ -32,3 +35,20 @@ def test_a_group_that_is_gone_has_no_numbers(tmp_path: Path) -> None:
     one = Group({"memory": tmp_path / "gone", "cpu": tmp_path / "gone"})
     assert (one.cpu_seconds(), one.peak_memory(), one.oom_kills()) == (None, None, 0)
     one.remove()
+
+
+def test_old_groups_without_processes_are_cleaned_and_others_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "ours"
+    for name in ("darwin-x-old", "darwin-x-alive", "darwin-y-old", "ours/darwin-x-below"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "darwin-x-alive" / "process").touch()  # as rmdir sees it
+    monkeypatch.setattr(cgroups, "roots", lambda: {"memory": tmp_path})
+    monkeypatch.setattr(cgroups, "of_process", lambda pid: Group({"memory": own}))
+    cgroups.clean("darwin-x-")
+    assert (tmp_path / "darwin-x-old").exists()  # a minute has not passed
+    monkeypatch.setattr(cgroups, "STALE_SECONDS", -1.0)
+    cgroups.clean("darwin-x-")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["darwin-x-alive", "darwin-y-old", "ours"]
+    assert not list(own.iterdir())
