@@ -104,8 +104,8 @@ def experiment_new(request: HttpRequest) -> HttpResponseBase:
         form = NewExperiment(request.POST, user=user)
         if form.is_valid() and (made := _create(form)) is not None:
             return redirect("experiment", slug=made.slug)
-        return _page(request, form, status=422)
-    return _page(request, NewExperiment(user=user, initial={"seed": secrets.randbelow(MOST_SEED)}), status=200)
+        return _page(request, form)
+    return _page(request, NewExperiment(user=user, initial={"seed": secrets.randbelow(MOST_SEED)}))
 
 
 def _create(form: NewExperiment) -> Experiment | None:
@@ -126,10 +126,10 @@ def _field_of(message: str) -> str | None:
     )
 
 
-def _page(request: HttpRequest, form: NewExperiment, *, status: int) -> HttpResponse:
+def _page(request: HttpRequest, form: NewExperiment) -> HttpResponse:
     return render(request, "pages/experiment_new.html", {
         "here": "experiments", "form": form, "machine": machine.report(),
-    }, status=status)
+    })
 
 
 @require_GET
