@@ -64,7 +64,7 @@ function drawCurves(state, curves, rows, look, open) {
     xaxis: { title: xTitle, rangemode: "tozero" },
     yaxis: { title: asLoss ? "loss, nats per token" : "perplexity", type: scale, ...(range && { range }) },
     uirevision: `${column} ${asLoss} ${scale}`, // another axis is another view
-    annotations: ends.length ? [] : [say("The first curve appears as soon as a variant trains.", look)],
+    ...(ends.length === 0 && nothing("The first curve appears as soon as a variant trains.", look)),
   }, open);
 }
 
@@ -139,10 +139,13 @@ function drawMfu(state, look, open) {
   return draw(document.getElementById("chart-mfu"), [
     trace(done, (row) => row.mfu, "measured"), trace(running, (row) => row.mfu_so_far, "so far, estimated"),
   ], {
-    xaxis: { title: "variant", tickformat: "d", tickprefix: "v", dtick: state.variants.length < 9 ? 1 : undefined },
+    xaxis: {
+      title: "variant", tickformat: "d", tickprefix: "v", dtick: state.variants.length < 9 ? 1 : undefined,
+      range: [-0.04, 1.04].map((share) => share * Math.max(4, state.variants.length - 1)),
+    },
     yaxis: { title: "MFU", ticksuffix: " %" },
     shapes: baseline ? [level(100 * baseline.mfu, look)] : [],
-    annotations: done.length + running.length ? [] : [say("The judge measures MFU<br>after each training.", look)],
+    ...(done.length + running.length === 0 && nothing("The judge measures MFU<br>after each training.", look)),
   }, open);
 }
 
@@ -162,7 +165,7 @@ function drawPareto(state, look, open) {
   ], {
     xaxis: { title: "MFU, more is better", ticksuffix: " %" },
     yaxis: { title: "perplexity, less is better" },
-    annotations: rows.length ? [] : [say("Measured variants<br>appear here.", look)],
+    ...(rows.length === 0 && nothing("Measured variants<br>appear here.", look)),
   }, open);
 }
 
@@ -179,6 +182,11 @@ const level = (y, look) => ({
   type: "line", xref: "paper", x0: 0, x1: 1, y0: y, y1: y, line: { color: look.colours["line-strong"], width: 1, dash: "dot" },
 });
 
-const say = (text, look) => ({
-  text, showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5, font: { color: look.colours.muted, size: 12 },
+/** Instead of axes without data: what will be here. */
+const nothing = (text, look) => ({
+  xaxis: { visible: false },
+  yaxis: { visible: false },
+  annotations: [{
+    text, showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5, font: { color: look.colours.muted, size: 12 },
+  }],
 });

@@ -55,14 +55,19 @@ function figures(state) {
   const badTotal = bad.reduce((sum, [, number]) => sum + number, 0);
   return [
     figure("best perplexity", best && fixed(best.perplexity), best?.error && `± ${fixed(best.error)}`,
-      best ? [best.change ? `${signed(best.change)} to the baseline` : "the baseline", `v${best.number}`, "one seed, unreplicated"] : ["not measured yet"],
+      best ? [...against(best, state), "one seed, unreplicated"] : ["not measured yet"],
       "The interval is of the sampled text, 95 %. One seed says nothing about luck: unreplicated."),
     figure("best MFU", fastest && percent(fastest.mfu), null,
-      fastest ? [fastest.change ? `${signed(fastest.change)} to the baseline` : "the baseline", `v${fastest.number}`] : ["not measured yet"]),
+      fastest ? against(fastest, state) : ["not measured yet"]),
     figure("variants", `${all}`, null, [`${(counts.survived ?? 0)} survived`, `${counts.culled ?? 0} culled`]),
     figure("came to nothing", all ? percent(badTotal / all, 0) : null, null,
       bad.length ? bad.map(([name, number]) => `${number} ${name}`) : ["none failed, none vetoed"]),
   ];
+}
+
+function against({ number, change }, { baseline }) {
+  if (number === baseline) return ["the baseline"];
+  return [change == null ? null : `${signed(change)} to the baseline`, `v${number}`].filter(Boolean);
 }
 
 const figure = (name, value, error, notes, title) =>

@@ -60,18 +60,21 @@ function draw() {
   const colour = colours();
   const words = control("search").value.trim().toLowerCase();
   svg.replaceChildren(
-    ...heads(),
     ...trunks(from - MARGIN, to + MARGIN),
     ...visible.filter((row) => byNumber.has(row.parent)).map(branch),
     ...visible.filter((row) => byNumber.has(row.other)).map(crossing),
     ...visible.map((row) => node(row, colour(row), words)),
+    ...heads(),
   );
   if (focus) svg.querySelector('.node[tabindex="0"]')?.focus({ preventScroll: true });
 }
 
 function heads() {
   const generations = [...new Set(shown.map((row) => row.generation))];
-  return generations.map((number) => make("text", { class: "head", x: LEFT + number * column - 6, y: 18 + view.scrollTop }, number ? `generation ${number}` : "baseline"));
+  return [
+    make("rect", { class: "head-back", y: view.scrollTop, width: "100%", height: 26 }),
+    ...generations.map((number) => make("text", { class: "head", x: LEFT + number * column - 6, y: 18 + view.scrollTop }, number ? `generation ${number}` : "baseline")),
+  ];
 }
 
 /** One line down per parent, however many children: their lines would lie on each other. */
