@@ -13,7 +13,8 @@ def zero_projections(module: cst.Module, rng: Random) -> cst.Module | None:
     draws = [call for call in tree.calls(module, "normal_", "trunc_normal_") if _is_shrunk(module, call)]
     if not draws:
         return None
-    return tree.exchange(module, *((call, _zeroed(call)) for call in draws))
+    changed = tree.exchange(module, *((call, _zeroed(call)) for call in draws))
+    return tree.without_idle_names(changed, draws)
 
 
 def _is_shrunk(module: cst.Module, call: cst.Call) -> bool:

@@ -34,7 +34,8 @@ def rotary(module: cst.Module, rng: Random) -> cst.Module | None:
     changed = tree.exchange(
         module, (whole, tokens), (anchor, tree.before(anchor, f"{q}, {k} = rotary({q}), rotary({k})\n"))
     )
-    return tree.define(_without_positions(changed), ROTARY.format(torch=torch))
+    tidy = tree.without_idle_names(_without_positions(changed), [whole])
+    return tree.define(tidy, ROTARY.format(torch=torch))
 
 
 def _position_sum(module: cst.Module) -> tuple[cst.BinaryOperation, cst.BaseExpression] | None:

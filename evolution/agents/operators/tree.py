@@ -208,6 +208,32 @@ def define(module: cst.Module, source: str) -> cst.Module:
     return module.with_changes(body=[*module.body, new])
 
 
+def without_idle_names(module: cst.Module, removed: Iterable[cst.CSTNode]) -> cst.Module:
+    """`module` without lines that only served code which is no longer there: names that nothing reads any more."""
+    names = {node.value for one in removed for node in walk(one) if isinstance(node, cst.Name)}
+    while idle := _idle_lines(module, names):
+        names |= {node.value for line in idle for node in walk(line) if isinstance(node, cst.Name)}
+        module = exchange(module, *((line, cst.RemoveFromParent()) for line in idle))
+    return module
+
+
+def _idle_lines(module: cst.Module, names: set[str]) -> list[cst.CSTNode]:
+    return [
+        line for function in walk(module) if isinstance(function, cst.FunctionDef)
+        for line in walk(function.body) if (pair := assignment(line)) and isinstance(pair[0], cst.Name)
+        and pair[0].value in names and _variables(function).count(pair[0].value) == 1
+    ]
+
+
+def _variables(function: cst.FunctionDef) -> list[str]:
+    """Every use of a name as a variable: not as an attribute, not as a keyword of a call."""
+    others = {
+        node.attr if isinstance(node, cst.Attribute) else node.keyword
+        for node in walk(function) if isinstance(node, cst.Attribute | cst.Arg)
+    }
+    return [node.value for node in walk(function) if isinstance(node, cst.Name) and node not in others]
+
+
 def without_idle_class(module: cst.Module, name: str) -> cst.Module:
     """`module` without the top-level class `name`, if nothing in the file uses it."""
     if mentions(module, name) != 1:
