@@ -135,6 +135,9 @@ def _end_check(variant: Variant, outcome: Outcome) -> None:
     variant.checks.update_or_create(name="a few steps", defaults={
         "passed": passed, "detail": outcome.detail, "seconds": outcome.seconds,
     })
+    remember(variant.experiment, "check.done", actor=ACTOR, variant=variant, data={
+        "variant": variant.number, "check": "a few steps", "passed": passed, "detail": outcome.detail,
+    })
     new = Status.CHECKED if passed else Status.STILLBORN
     lifecycle.advance(variant, new, actor=ACTOR, reason="" if passed else outcome.sentence())
 

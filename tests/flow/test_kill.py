@@ -97,5 +97,5 @@ def test_ctrl_c_stops_everything_and_the_next_start_goes_on(stage: Stage, shakes
     assert containers(stage) == []
     second = stage.manage(*words)
     assert second.returncode == 0, second.stderr
-    assert rows(stage, "SELECT cause FROM sandbox_attempt a JOIN sandbox_trial t ON t.id = a.trial_id "
+    assert rows(stage, "SELECT a.cause FROM sandbox_attempt a JOIN sandbox_trial t ON t.id = a.trial_id "
                        "WHERE t.purpose = 'score' ORDER BY a.id") == [("interrupted",), ("",)]

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 8
 MESSAGE_SECONDS = 30.0  # for the rest of a message once its first byte came, and for a reply to be taken
-LOOK_SECONDS = 0.2  # between two looks at whether to stop
+LOOK_SECONDS = 0.1  # between two looks at whether to stop
 
 Message = tuple[Mapping[str, Any], bytearray]
 
