@@ -48,17 +48,15 @@ def later() -> datetime:
 
 
 @pytest.fixture
-def shared_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
+def shared_database(db: None, tmp_path: Path) -> Iterator[None]:
     """A database for threads with connections of their own, which read nothing of this test's transaction.
 
     SQLite: a file, copied from the test database in memory, which several connections cannot write to. The test
     itself touches it only through threads.
     """
     if connection.vendor != "sqlite":
-        request.getfixturevalue("transactional_db")
         yield
         return
-    request.getfixturevalue("db")
     (tmp_path / "shared.sqlite3").write_bytes(connection.connection.serialize())
     name = connection.settings_dict["NAME"]
     connection.settings_dict["NAME"] = str(tmp_path / "shared.sqlite3")

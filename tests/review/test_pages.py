@@ -1,6 +1,7 @@
 import json
 import re
 from datetime import datetime
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -149,7 +150,7 @@ HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\x1b[31
 
 
 def test_hostile_text_is_shown_as_text(client: Client, rita: User, experiment: Experiment) -> None:
-    fields = dict.fromkeys(("title", "hypothesis", "rationale", "expected", "author"), HOSTILE)
+    fields: dict[str, Any] = dict.fromkeys(("title", "hypothesis", "rationale", "expected", "author"), HOSTILE)
     variant = cast.move(cast.mutation(experiment, **fields), *cast.TO_REVIEW)
     text = entered(client, rita).get(address("review_proposal", variant)).content.decode()
     assert "<script>alert" not in text

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connections
+from django.db import connection, connections
 from django.utils import timezone
 
 from evolution.errors import Refused
@@ -17,7 +17,10 @@ from review.decisions import accept, settle_due, shown_hash, undo, veto
 from review.models import Decision
 from tests import cast
 
-pytestmark = pytest.mark.usefixtures("shared_database")
+# On PostgreSQL threads see what was committed; on SQLite they get a database of their own.
+pytestmark = [
+    pytest.mark.django_db(transaction=connection.vendor != "sqlite"), pytest.mark.usefixtures("shared_database"),
+]
 
 
 def at_once(*calls: Callable[[], Any]) -> list[Any]:

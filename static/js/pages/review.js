@@ -64,7 +64,7 @@ function showAround(page) {
   if (!$("#queue").contains(document.activeElement)) $("#queue").replaceWith(page.getElementById("queue"));
   $("#pending").replaceWith(page.getElementById("pending"));
   const [now, then] = [$("#proposal"), page.getElementById("proposal")];
-  const isSame = now && then && now.dataset.key === then.dataset.key;
+  const isSame = now?.dataset.key && now.dataset.key === then?.dataset.key;
   if (isSame) {
     for (const name of ["next", "previous"]) name in then.dataset ? (now.dataset[name] = then.dataset[name]) : delete now.dataset[name];
     now.querySelector(".actions-next")?.replaceWith(then.querySelector(".actions-next") ?? "");
@@ -110,7 +110,7 @@ const table = [
   { keys: ["a"], what: "Accept", run: withProposal((one) => one.accept()) },
   { keys: ["e"], what: "Accept with your edits", run: withProposal((one) => one.edit()) },
   { keys: ["v"], what: "Veto: then a reason", run: withProposal((one) => one.veto()) },
-  { keys: ["1", "2", "3", "4", "5", "6", "7"], what: "Choose the reason", run: withProposal((one, event) => one.reason(Number(event.key))) },
+  { keys: ["1", "2", "3", "4", "5", "6", "7"], shown: ["1 – 7"], what: "Choose the reason", run: withProposal((one, event) => one.reason(Number(event.key))) },
   { keys: ["u"], what: "Undo the last verdict", run: undo },
   { keys: ["n", "j"], what: "Next hunk", run: withProposal((one) => one.hunk(1)) },
   { keys: ["p", "k"], what: "Previous hunk", run: withProposal((one) => one.hunk(-1)) },
@@ -120,7 +120,7 @@ const table = [
   { keys: ["i"], what: "Side by side or unified", run: withProposal((one) => one.toggleLayout()) },
   { keys: ["w"], what: "Hide or show white space", run: withProposal((one) => one.toggleSpace()) },
   { keys: ["o"], what: "Show all lines or fold", run: withProposal((one) => one.toggleFold()) },
-  { keys: ["Escape"], what: "Leave the editor or a panel", run: () => ($("#keys").hidden ? (proposal?.leave() ?? false) : togglePanel()) },
+  { keys: ["Escape"], shown: ["Esc"], what: "Leave the editor or a panel", run: () => ($("#keys").hidden ? (proposal?.leave() ?? false) : togglePanel()) },
   { keys: ["?"], what: "These keys", run: togglePanel },
 ];
 
