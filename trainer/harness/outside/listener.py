@@ -32,7 +32,7 @@ def listen(path: Path) -> socket.socket:
     finally:
         os.close(folder)
     path.chmod(0o666)  # an unprivileged user in a container connects to it
-    listening.listen(MAX_CONNECTIONS)
+    listening.listen(128)
     return listening
 
 
