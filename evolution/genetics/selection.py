@@ -7,7 +7,7 @@ from random import Random
 
 from evolution.genetics.fitness import Individual, rank
 
-TOURNAMENT_SIZE = 2  # binary: the usual, mild pressure
+TOURNAMENT_SIZE = 3  # enough pressure for the small pools of an expensive fitness
 
 
 class Method(StrEnum):

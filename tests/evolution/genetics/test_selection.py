@@ -91,4 +91,4 @@ def test_every_choice_says_why() -> None:
     assert reasons[1] == "the best measured: always kept"
     assert reasons[4] == "has no measured number"
     assert all(reasons.values())
-    assert any("won a tournament of 2" in reason for reason in reasons.values())
+    assert any("won a tournament of 3" in reason for reason in reasons.values())
