@@ -24,7 +24,7 @@ class Unparsable(DarwinError):
 def confined(task: str, payload: dict[str, Any]) -> dict[str, Any]:
     """Do `task` of `evolution.syntax` on `payload` in a limited child; Unparsable when it says so, or dies."""
     try:
-        child = subprocess.run(  # noqa: S603 our own module
+        child = subprocess.run(
             [sys.executable, "-m", "evolution.syntax", task],
             input=json.dumps(payload).encode(), capture_output=True, timeout=SECONDS, cwd=ROOT,
             preexec_fn=_limit, check=False, env={"PATH": "", "PYTHONDONTWRITEBYTECODE": "1"},

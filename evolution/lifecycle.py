@@ -33,7 +33,8 @@ NEXT: dict[Status, frozenset[Status]] = {
 
 # Nothing more happens to these until selection, or ever.
 ENDED = frozenset({
-    S.MEASURED, S.SURVIVED, S.CULLED, S.VETOED, S.CANCELLED, S.DUPLICATE, S.STILLBORN, S.SUPERSEDED, S.FAILED, S.REJECTED,
+    S.MEASURED, S.SURVIVED, S.CULLED, S.VETOED, S.CANCELLED, S.DUPLICATE, S.STILLBORN, S.SUPERSEDED, S.FAILED,
+    S.REJECTED,
 })
 
 # Who looks at a variant of this status next.

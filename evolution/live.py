@@ -40,7 +40,7 @@ def _send(experiment_id: int, message: dict[str, Any]) -> None:
     for name in (group(experiment_id), OVERVIEW):
         try:
             async_to_sync(layer.group_send)(name, {"type": "news", "experiment": experiment_id, **message})
-        except Exception:  # noqa: BLE001 a page that misses news reads it a second later; work must not stop for it
+        except Exception:
             log.warning("could not tell the pages of experiment %s", experiment_id, exc_info=True)
 
 
@@ -49,5 +49,5 @@ def _ring(station: str, after: float) -> None:
         return
     try:
         current_app.send_task(station, countdown=after or None, expires=after + 30, retry=False)
-    except Exception:  # noqa: BLE001 every station also looks by itself every few seconds
+    except Exception:
         log.warning("could not wake %s", station, exc_info=True)

@@ -18,7 +18,7 @@ from evolution.models import Event, Experiment, ExperimentStatus
 OURS = ("commit.written", "document.written")  # lines that no event stands behind
 
 
-class Damaged(DarwinError):  # noqa: N818 as in errors.py
+class Damaged(DarwinError):
     """The files are not what was written."""
 
 

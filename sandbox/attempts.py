@@ -88,6 +88,7 @@ def heartbeat(attempt: Attempt, *, progress: float) -> bool:
 def finish(attempt: Attempt, outcome: Outcome) -> None:
     """Write how the attempt ended; unless it is to be tried again, the trial and the variant end with it."""
     ours = outcome.cause in OURS
+    live.wake(live.SANDBOX)  # a device is free
     write(attempt, state=AttemptState.ENDED, ended_at=timezone.now(), lease_expires=None, exit_code=outcome.exit_code,
           cause=outcome.cause or "", log_tail=outcome.log_tail, progress=outcome.progress)
     trial = attempt.trial
@@ -113,7 +114,6 @@ def finish(attempt: Attempt, outcome: Outcome) -> None:
 
 def _retry_or_give_up(attempt: Attempt, variant: Variant, outcome: Outcome) -> None:
     tries = attempt.trial.attempts.filter(cause=Cause.INFRASTRUCTURE).count()
-    live.wake(live.SANDBOX)
     if outcome.cause == Cause.INFRASTRUCTURE and tries % INFRASTRUCTURE_TRIES == 0:
         if variant.status == Status.TRAINING:
             lifecycle.advance(variant, Status.APPROVED, actor=ACTOR, reason="the sandbox failed; waits for a resume")

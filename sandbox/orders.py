@@ -1,10 +1,12 @@
 """From an attempt's rows to the order a trial is run from."""
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
 from django.conf import settings
 
+from evolution.errors import Infrastructure
 from evolution.genomes import store_of
 from evolution.models import Experiment, Variant
 from sandbox import leaks, peak, pins
@@ -66,6 +68,8 @@ def attempt_folder(attempt_id: int) -> Path:
 def text_of(experiment: Experiment, genome_dir: Path) -> Text:
     genome = read_genome(genome_dir)
     raw = (experiment.folder / "data" / "text").read_bytes()
+    if hashlib.sha256(raw).hexdigest() != experiment.data_sha256:
+        raise Infrastructure(f"the text of “{experiment.slug}” is not the one it was created with: bring that one back")
     return prepare(raw, vocabulary=genome.vocabulary, context=genome.context)
 
 

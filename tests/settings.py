@@ -5,7 +5,7 @@ import tempfile
 
 os.environ["DARWIN_VAR"] = os.environ.get("DARWIN_TEST_VAR") or tempfile.mkdtemp(prefix="darwin-test-")
 
-from darwin_web.settings import *  # noqa: E402, F403
+from darwin_web.settings import *  # noqa: F403
 
 DARWIN_WAKE = False
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}

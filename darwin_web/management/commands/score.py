@@ -51,8 +51,8 @@ class Command(DarwinCommand):
         driver = readiness.choose(options["sandbox"])
         with _bar() as show:
             outcome = scoring.score(
-                options["directory"], options["data"], driver, budget_tokens=tokens, budget_seconds=seconds, seed=options["seed"],
-                show=show,
+                options["directory"], options["data"], driver,
+                budget_tokens=tokens, budget_seconds=seconds, seed=options["seed"], show=show,
             )
         if outcome.cause in OURS:
             raise Infrastructure(outcome.sentence())

@@ -68,7 +68,8 @@ function showAround(page) {
   if (isSame) {
     for (const name of ["next", "previous"]) name in then.dataset ? (now.dataset[name] = then.dataset[name]) : delete now.dataset[name];
     now.querySelector(".actions-next")?.replaceWith(then.querySelector(".actions-next") ?? "");
-    if (now.querySelector(".actions").dataset.state !== then.querySelector(".actions").dataset.state) proposal?.takeActions(then);
+    const states = [now, then].map((one) => one.querySelector(".actions")?.dataset.state);
+    if (states[0] !== states[1]) proposal?.takeActions(then);
   }
   for (const part of document.querySelectorAll("[data-script]")) part.hidden = false;
   for (const part of document.querySelectorAll("[data-no-script]")) part.hidden = true;
