@@ -50,18 +50,6 @@ def _normalised(function: cst.FunctionDef, name: str) -> bool:
     )
 
 
-def embedding_norm(module: cst.Module, rng: Random) -> cst.Module | None:
-    """The residual stream is normalised once before the first block."""
-    stack, functional = blocks.stack(module), tree.local(module, "torch.nn.functional")
-    if stack is None or functional is None:
-        return None
-    x = stack.stream
-    if _normalised(stack.forward, x):
-        return None
-    line = f"{x} = {functional}.rms_norm({x}, ({x}.size(-1),))\n"
-    return tree.exchange(module, (stack.loop, tree.before(stack.loop, line)))
-
-
 OPERATORS = (
     Operator(
         name="rms_norm",
@@ -83,15 +71,5 @@ OPERATORS = (
         expected="Lower perplexity, most of all at higher learning rates; two small extra norms per layer, so MFU "
         "drops slightly.",
         apply=qk_norm,
-    ),
-    Operator(
-        name="embedding_norm",
-        title="Normalise the embeddings before the first block",
-        hypothesis="Embeddings start at a scale of 0.02; normalised, the first block sees a signal of unit size from "
-        "step one.",
-        rationale="Dettmers et al., 8-bit Optimizers via Block-wise Quantization (2022), the stable embedding layer: a "
-        "norm right after the embedding steadies training.",
-        expected="Faster early training, so lower perplexity on small budgets; no visible effect on MFU.",
-        apply=embedding_norm,
     ),
 )

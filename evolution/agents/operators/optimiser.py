@@ -11,7 +11,7 @@ MUON = '''
 class Muon({torch}.optim.AdamW):
     """AdamW, except that matrices inside the blocks take orthogonalised steps (Jordan et al. 2024).
 
-    A step is scaled to the size of an AdamW step (Liu et al. 2025, equation 4), so one learning rate serves both.
+    Their learning rate is 20 times that of AdamW: 0.02 where AdamW takes 1e-3.
     """
 
     def __init__(self, parameters, *, model, momentum=0.95, **settings):
@@ -35,18 +35,25 @@ class Muon({torch}.optim.AdamW):
             state["momentum"] = {torch}.zeros_like(p)
         state["momentum"].lerp_(p.grad, 1 - self.momentum)
         update = orthogonal(p.grad.lerp(state["momentum"], self.momentum))
-        p.mul_(1 - lr * weight_decay).add_(update, alpha=-0.2 * lr * max(p.shape) ** 0.5)
+        p.mul_(1 - lr * weight_decay).add_(update, alpha=-20 * lr * max(1, p.size(0) / p.size(1)) ** 0.5)
 '''
 
 ORTHOGONAL = '''
 def orthogonal(matrix, steps=5):
-    """The nearest matrix whose singular values are about 1, by a quintic Newton-Schulz iteration."""
-    x = matrix.T if matrix.size(0) > matrix.size(1) else matrix
-    x = x.bfloat16() if x.is_cuda else x.float()
+    """The nearest matrix whose singular values are about 1: a quintic Newton-Schulz iteration.
+
+    It runs on x @ x.T, which is smaller than x, and is applied to x once at the end.
+    """
+    x = (matrix.T if matrix.size(0) > matrix.size(1) else matrix).float()
     x = x / (x.norm() + 1e-7)
-    for _ in range(steps):
-        square = x @ x.T
-        x = {torch}.addmm(x, {torch}.addmm(square, square, square, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
+    gram, product = x @ x.T, None
+    for step in range(steps):
+        factor = {torch}.addmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
+        factor.diagonal().add_(3.4445)
+        product = factor if product is None else factor @ product
+        if step < steps - 1:
+            gram = factor @ gram @ factor
+    x = product @ x
     return (x.T if matrix.size(0) > matrix.size(1) else x).to(matrix.dtype)
 '''
 
@@ -54,7 +61,7 @@ LION = '''
 class Lion({torch}.optim.Optimizer):
     """Steps of one size in the direction of the momentum's sign (Chen et al. 2023, algorithm 2).
 
-    Its steps are larger than AdamW's, so it takes a fifth of the learning rate and five times the weight decay.
+    Its steps are larger than AdamW's, so it takes half the learning rate and twice the weight decay.
     """
 
     def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.99), weight_decay=0.0):
@@ -63,7 +70,7 @@ class Lion({torch}.optim.Optimizer):
     @{torch}.no_grad()
     def step(self, closure=None):
         for group in self.param_groups:
-            lr, decay, (beta1, beta2) = group["lr"] / 5, group["lr"] * group["weight_decay"], group["betas"]
+            lr, decay, (beta1, beta2) = group["lr"] / 2, group["lr"] * group["weight_decay"], group["betas"]
             for p in (p for p in group["params"] if p.grad is not None):
                 if p not in self.state:
                     self.state[p]["momentum"] = {torch}.zeros_like(p)
@@ -128,10 +135,10 @@ OPERATORS = (
         name="muon",
         title="Muon for the matrices in the blocks",
         hypothesis="Steps whose singular values are all alike learn rare directions as fast as common ones.",
-        rationale="Jordan et al., Muon: An optimizer for hidden layers in neural networks (2024); scaled as in Liu et "
-        "al., Muon is Scalable for LLM Training (2025), equation 4.",
-        expected="Clearly lower perplexity at equal tokens; the iteration costs time after every step, so MFU drops "
-        "with small batches.",
+        rationale="Jordan et al., Muon: An optimizer for hidden layers in neural networks (2024), with its learning rate "
+        "of 0.02; Liu et al., Muon is Scalable for LLM Training (2025), found it twice as efficient as AdamW.",
+        expected="Much lower perplexity at equal tokens; the iteration after every step costs about a fifth of the time "
+        "of a small model, so MFU drops.",
         apply=muon,
     ),
     Operator(
