@@ -135,10 +135,10 @@ OPERATORS = (
         name="muon",
         title="Muon for the matrices in the blocks",
         hypothesis="Steps whose singular values are all alike learn rare directions as fast as common ones.",
-        rationale="Jordan et al., Muon: An optimizer for hidden layers in neural networks (2024), with its learning rate "
-        "of 0.02; Liu et al., Muon is Scalable for LLM Training (2025), found it twice as efficient as AdamW.",
-        expected="Much lower perplexity at equal tokens; the iteration after every step costs about a fifth of the time "
-        "of a small model, so MFU drops.",
+        rationale="Jordan et al., Muon: An optimizer for hidden layers in neural networks (2024), with its learning "
+        "rate of 0.02; Liu et al., Muon is Scalable for LLM Training (2025), found it twice as efficient as AdamW.",
+        expected="Much lower perplexity at equal tokens; the iteration after every step costs about a fifth of the "
+        "time of a small model, so MFU drops.",
         apply=muon,
     ),
     Operator(
