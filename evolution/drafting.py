@@ -57,7 +57,8 @@ def draft(
             experiment=experiment, number=number, generation=generation or _generation(experiment, parent, kind),
             kind=kind, parent=parent, other_parent=other_parent, proposer=proposer, lines_changed=code.lines,
             commit=_commit(store, code, number=number, title=title, author=author), author=author,
-            title=_one_line(title), hypothesis=hypothesis, rationale=rationale, expected=expected,
+            title=_one_line(title), hypothesis=storable(hypothesis), rationale=storable(rationale),
+            expected=storable(expected),
             tokens_in=tokens_in, tokens_out=tokens_out, cost_usd=cost_usd,
         )
         remember(experiment, "variant.drafted", actor=author, variant=variant, data=described(variant))
@@ -118,5 +119,10 @@ def _commit(store: Store, code: _Code, *, number: int, title: str, author: str) 
     return store.commit(code.files, parents=code.parents, message=message, author=author, number=number)
 
 
+def storable(text: str) -> str:
+    """`text` without what no database keeps: PostgreSQL refuses zero bytes, and nothing encodes half a character."""
+    return text.replace("\0", "\ufffd").encode(errors="replace").decode()
+
+
 def _one_line(text: str) -> str:
-    return " ".join(text.split())[:TITLE]
+    return " ".join(storable(text).split())[:TITLE]

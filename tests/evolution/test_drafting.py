@@ -1,6 +1,9 @@
 """The one verb that makes a variant."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
 
 import pytest
 from django.db import connections, transaction
@@ -58,6 +61,13 @@ def test_a_long_title_becomes_one_short_line(experiment: Experiment) -> None:
 
 
 @pytest.mark.django_db
+def test_words_that_hold_half_a_character_or_a_zero_byte_are_kept_readable(experiment: Experiment) -> None:
+    variant = cast.mutation(experiment, title="a\0b", hypothesis="half \ud800", rationale="日本")
+    variant.refresh_from_db()
+    assert (variant.title, variant.hypothesis, variant.rationale) == ("a\ufffdb", "half ?", "日本")
+
+
+@pytest.mark.django_db
 def test_a_kill_before_the_row_leaves_a_ref_that_the_next_draft_replaces(experiment: Experiment) -> None:
     def killed() -> None:
         with transaction.atomic():
@@ -75,16 +85,18 @@ def test_a_kill_before_the_row_leaves_a_ref_that_the_next_draft_replaces(experim
 
 @pytest.mark.usefixtures("database_for_threads")
 def test_drafts_at_the_same_time_get_numbers_of_their_own() -> None:
-    def one(rate: int) -> Variant:
+    def alone(call: Callable[[], Any]) -> Any:
         try:
-            return cast.mutation(Experiment.objects.get(), rate=rate)
+            return call()
         finally:
             connections.close_all()
 
-    with ThreadPoolExecutor(1) as thread:
-        experiment = thread.submit(cast.experiment).result()
+    def one(rate: int) -> Variant:
+        return cast.mutation(Experiment.objects.get(), rate=rate)
+
     with ThreadPoolExecutor(4) as threads:
-        made = list(threads.map(one, range(2, 10)))
+        experiment = threads.submit(alone, cast.experiment).result()
+        made = list(threads.map(alone, [partial(one, rate) for rate in range(2, 10)]))
     assert sorted(variant.number for variant in made) == list(range(1, 9))
     refs = store_of(experiment).refs()
     assert all(refs[variant.number] == variant.commit for variant in made)
