@@ -33,7 +33,7 @@ test: lint
 	$(BIN)/pytest
 	@if [ -n "$$DARWIN_TEST_POSTGRES" ]; then \
 	  echo "Once more on PostgreSQL"; \
-	  DATABASE_URL="$$DARWIN_TEST_POSTGRES" $(BIN)/pytest tests/evolution tests/review tests/darwin_web -m "not docker and not bubblewrap and not browser"; \
+	  DATABASE_URL="$$DARWIN_TEST_POSTGRES" $(BIN)/pytest --create-db --reuse-db tests/evolution tests/review tests/darwin_web -m "not docker and not bubblewrap and not browser"; \
 	fi
 
 clean:

@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from evolution.agents import agent_for
 from evolution.agents.base import Agent, Brief, Proposal, Unusable
 from evolution.confined import Unparsable
-from evolution.drafting import draft, storable
+from evolution.drafting import draft
 from evolution.errors import PatchRefused
 from evolution.genetics import crossover, fitness, lineage, selection
 from evolution.genomes import Store, genome_of, store_of
@@ -175,7 +175,7 @@ def _draft(one: Round, target: Variant, proposal: Proposal, rng: Random) -> None
 def _refuse(one: Round, target: Variant, *, actor: str, reason: str, proposal: Proposal | None = None) -> None:
     """A proposal that never became a variant: it counts as a draft, so that a stubborn agent cannot go on for ever."""
     remember(one.experiment, REFUSED, actor=actor, data={
-        "generation": one.generation.number, "target": target.number, "author": actor, "reason": storable(reason),
+        "generation": one.generation.number, "target": target.number, "author": actor, "reason": reason,
         "tokens_in": proposal.tokens_in if proposal else 0, "tokens_out": proposal.tokens_out if proposal else 0,
         "cost_usd": proposal.cost_usd if proposal else 0.0,
     })

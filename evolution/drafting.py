@@ -11,6 +11,7 @@ from evolution.errors import BadInput, PatchRefused
 from evolution.genomes import Store, genome_of, store_of
 from evolution.memory import remember
 from evolution.models import Experiment, Generation, Kind, Variant
+from evolution.storable import storable
 from trainer.contract import GenomeError
 
 TITLE = 200
@@ -117,11 +118,6 @@ def _commit(store: Store, code: _Code, *, number: int, title: str, author: str) 
     """The commit and its ref come before the row: a kill in between leaves a ref that the next draft replaces."""
     message = f"v{number}: {_one_line(title)}\n"
     return store.commit(code.files, parents=code.parents, message=message, author=author, number=number)
-
-
-def storable(text: str) -> str:
-    """`text` without what no database keeps: PostgreSQL refuses zero bytes, and nothing encodes half a character."""
-    return text.replace("\0", "\ufffd").encode(errors="replace").decode()
 
 
 def _one_line(text: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from evolution import live
 from evolution.models import Event, Experiment, Status, Variant
+from evolution.storable import storable_data
 from trainer.contract import Cause
 
 SHORT = 200  # letters of a title, a reason or a finding in a sentence
@@ -16,7 +17,9 @@ def remember(
     experiment: Experiment, kind: str, *, actor: str, data: dict[str, Any], variant: Variant | None = None
 ) -> Event:
     """Put one line into the outbox of the journal, and tell the pages once it is committed."""
-    event = Event.objects.create(experiment=experiment, variant=variant, kind=kind, actor=actor, data=data)
+    event = Event.objects.create(
+        experiment=experiment, variant=variant, kind=kind, actor=actor, data=storable_data(data)
+    )
     live.publish(experiment.pk, event=event.pk, kind=kind, variant=variant.number if variant else None)
     return event
 

@@ -159,7 +159,7 @@ def test_letters_that_are_no_letters_are_written_and_read_back(experiment: Exper
     journal.drain(experiment)
     assert archive.changes(experiment.folder) == []
     changed = [line for line in chain.lines(journal.memory_of(experiment)) if line.kind == "experiment.changed"]
-    assert changed[0].data["reason"] == text
+    assert changed[0].data["reason"] == text.replace("\ud800", "?")  # no database keeps half a character
 
 
 def test_staged_leftovers_are_no_documents(experiment: Experiment, tmp_path: Path) -> None:
