@@ -27,7 +27,7 @@ from trainer.harness.outside import scorer
 from trainer.harness.outside.judge import AskerFailed, JudgeServer
 from trainer.harness.outside.server import Budget, Progress, Report, TextServer
 from trainer.harness.outside.stream import Stream
-from trainer.harness.outside.text import Text
+from trainer.harness.outside.text import SCORED_TOKENS, Text
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,7 @@ EXIT_SECONDS = 10.0  # from the acknowledgement to the end of the process
 LOAD_SECONDS = 120.0  # a judge container, until it answers
 CHECK_BATCHES = 8
 CHECK_WINDOWS = 8
+CPU_SCORED_TOKENS = 65_536  # a quarter of a GPU's: twice its sampling error, and a judge of seconds
 DEVICE_GRACE_SECONDS = 2.0  # the resolution of the cgroup's clock and of our looks at it
 CONTAINERS = "train", "window", "prefix"
 
@@ -126,11 +127,13 @@ def _train(order: Order, driver: Driver, watch: Watcher, outcome: Outcome) -> bo
         box.remove()
     outcome.claimed = latest
     outcome.progress = progress.fraction
-    outcome.phases["train"] = progress.seconds
-    outcome.phases["around training"] = time.monotonic() - started - progress.seconds
+    # To the last save: who fetches every batch first and trains afterwards is no faster for it.
+    seconds = max(progress.seconds, progress.saved_seconds or 0.0)
+    outcome.phases["train"] = seconds
+    outcome.phases["around training"] = time.monotonic() - started - seconds
     outcome.numbers.update(
-        train_tokens=progress.tokens, train_seconds=progress.seconds, device_seconds=device_seconds,
-        tokens_per_second=progress.tokens / progress.seconds if progress.seconds > 0 else None,
+        train_tokens=progress.tokens, train_seconds=seconds, device_seconds=device_seconds,
+        tokens_per_second=progress.tokens / seconds if seconds > 0 else None,
         peak_memory_bytes=usage.peak_memory_bytes,
     )
     if outcome.cause is None:
@@ -273,7 +276,7 @@ def _runs(box: Box) -> bool:
 
 def _ask(order: Order, askers: Mapping[str, scorer.Asker], rng: np.random.Generator, outcome: Outcome) -> None:
     check = order.purpose == Purpose.CHECK
-    windows = _check_windows(order.text) if check else order.text.windows("public")
+    windows = _check_windows(order.text) if check else order.text.windows("public", scored_tokens=_scored_tokens(order))
     window = askers["window"]
     judgement = scorer.judge(
         window, askers.get("prefix", window), windows=windows, token_bytes=order.text.token_bytes, rng=rng
@@ -290,6 +293,10 @@ def _ask(order: Order, askers: Mapping[str, scorer.Asker], rng: np.random.Genera
         flops_per_token=flops, parameters=judgement.parameters,
         mfu=flops * speed / order.peak_flops if flops and speed and order.peak_flops else None,
     )
+
+
+def _scored_tokens(order: Order) -> int:
+    return CPU_SCORED_TOKENS if order.gpu is None else SCORED_TOKENS
 
 
 def _check_windows(text: Text) -> NDArray[np.uint16]:

@@ -119,8 +119,7 @@ OPERATORS = (
         hypothesis="Below the critical batch size more steps on less text each learn more from the same tokens.",
         rationale="McCandlish et al., An Empirical Model of Large-Batch Training (2018): the critical size is small "
         "early in training.",
-        expected="Lower perplexity at equal tokens; MFU drops, because each step has less work to share its overhead."
-        "Lower perplexity at equal tokens; MFU drops, because each step has less work to share its overhead.",
+        expected="Lower perplexity at equal tokens; MFU drops, because each step has less work to share its overhead.",
         apply=smaller_batch,
     ),
     Operator(
