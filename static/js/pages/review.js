@@ -61,6 +61,8 @@ function show(page) {
 
 /** The queue, the toasts and the count of `page`; the diff stays as it is. */
 function showAround(page) {
+  // The page was empty and is not any more: take all of it, while none of its parts has been moved yet.
+  if (!$("#proposal")?.dataset.key && page.getElementById("proposal")?.dataset.key) return show(page);
   if (!$("#queue").contains(document.activeElement)) $("#queue").replaceWith(page.getElementById("queue"));
   $("#pending").replaceWith(page.getElementById("pending"));
   const [now, then] = [$("#proposal"), page.getElementById("proposal")];
@@ -76,7 +78,6 @@ function showAround(page) {
   showReviewCount(Number(page.querySelector("[data-review-count]")?.textContent || 0));
   countDown($("#pending"), refreshQueue);
   tellTimes();
-  if (!now?.dataset.key && then?.dataset.key) show(page);
 }
 
 const refreshQueue = calmly(1_000, async () => {
