@@ -130,7 +130,7 @@ document.addEventListener("click", (event) => {
   const link = event.target.closest("a.queue-row, .lately a, [data-go-next]");
   if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey && event.button === 0) {
     event.preventDefault();
-    go(link.href);
+    if (link.ariaCurrent !== "true") go(link.href); // what is open stays as it is, an open panel too
   }
   if (event.target.closest("[data-keys-open]")) togglePanel();
 });
