@@ -91,11 +91,21 @@ def finish(attempt: Attempt, outcome: Outcome) -> None:
     live.wake(live.SANDBOX)  # a device is free
     write(attempt, state=AttemptState.ENDED, ended_at=timezone.now(), lease_expires=None, exit_code=outcome.exit_code,
           cause=outcome.cause or "", log_tail=outcome.log_tail, progress=outcome.progress)
-    trial = attempt.trial
-    variant = Variant.objects.select_related("experiment").get(pk=trial.variant_id)
+    variant = Variant.objects.select_related("experiment").get(pk=attempt.trial.variant_id)
     if ours:
-        _retry_or_give_up(attempt, variant, outcome)
-        return
+        _give_up_in_time(attempt, variant, outcome)
+    elif not _is_to_be_confirmed(attempt, outcome):
+        _end_trial(attempt, variant, outcome)
+
+
+def _is_to_be_confirmed(attempt: Attempt, outcome: Outcome) -> bool:
+    """A neighbour on the same cores costs a CPU trial device seconds: too many of them count when seen twice."""
+    seen = attempt.trial.attempts.filter(cause=Cause.DEVICE_TIME).count()
+    return outcome.cause == Cause.DEVICE_TIME and attempt.device.endswith("/cpu") and seen % 2 == 1
+
+
+def _end_trial(attempt: Attempt, variant: Variant, outcome: Outcome) -> None:
+    trial = attempt.trial
     Trial.objects.filter(pk=trial.pk).update(
         verdict=outcome.verdict, cause=outcome.cause or "", detail=outcome.detail, result=outcome.record(),
         ended_at=timezone.now(),
@@ -112,7 +122,7 @@ def finish(attempt: Attempt, outcome: Outcome) -> None:
         _end_score(variant, outcome)
 
 
-def _retry_or_give_up(attempt: Attempt, variant: Variant, outcome: Outcome) -> None:
+def _give_up_in_time(attempt: Attempt, variant: Variant, outcome: Outcome) -> None:
     tries = attempt.trial.attempts.filter(cause=Cause.INFRASTRUCTURE).count()
     if outcome.cause == Cause.INFRASTRUCTURE and tries % INFRASTRUCTURE_TRIES == 0:
         if variant.status == Status.TRAINING:

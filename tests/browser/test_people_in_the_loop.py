@@ -62,6 +62,8 @@ class Campaign:
             except subprocess.TimeoutExpired:
                 self.process.kill()
         self.reader.join(10)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
 
 @pytest.fixture
