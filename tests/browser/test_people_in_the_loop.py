@@ -116,7 +116,13 @@ def test_accept_edit_and_veto_by_hand_and_a_chart_that_grows(campaign: Campaign,
     page.keyboard.press("Enter")
     expect(page.locator(".queue-row")).to_have_count(0, timeout=30_000)
 
-    # The rest happens by itself.
+    # The tree shows all of them, the superseded one too.
+    page.goto(f"{campaign.address}/experiments/people/lineage/")
+    for title in ("a larger learning rate", "another batch size", "momentum"):
+        expect(page.get_by_text(title).first).to_be_visible()
+
+    # The rest happens by itself; the pages' server ends with it.
+    page.goto("about:blank")
     campaign.process.wait(300)
     campaign.reader.join(10)
     assert campaign.process.returncode == 0, "".join(campaign.output)
@@ -124,8 +130,8 @@ def test_accept_edit_and_veto_by_hand_and_a_chart_that_grows(campaign: Campaign,
     assert told["counts"]["vetoed"] == 1
     assert told["counts"]["superseded"] == 1
     verdicts = campaign.rows("SELECT verdict, reason FROM review_decision WHERE reviewer_id IS NOT NULL ORDER BY id")
-    assert [verdict for verdict, _ in verdicts] == ["accept", "undo", "accept", "edit", "veto"]
-    assert verdicts[-1][1] == "not on a bigram"
+    assert [verdict for verdict, _ in verdicts] == ["accept", "undo", "accept", "edit", "veto", "accept"]
+    assert verdicts[4][1] == "not on a bigram"
     edited = campaign.rows("SELECT author, perplexity FROM evolution_variant WHERE kind = 'edit'")
     assert len(edited) == 1
     assert str(edited[0][0]).startswith("user:")
