@@ -26,6 +26,7 @@ from sandbox.devices import devices
 from sandbox.drivers.base import Driver, SandboxError
 from sandbox.limits import overdue
 from sandbox.models import ACTIVE, Attempt, Purpose
+from sandbox.readiness import DriverState
 
 log = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parent.parent
@@ -151,11 +152,19 @@ def report() -> None:
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps({
         "at": timezone.now().isoformat(), "host": socket.gethostname(), **choice,
-        "why": next((state.reason for state in states if state.name == choice["driver"]), ""),
+        "why": _why(states, choice["driver"]),
         "drivers": [asdict(state) for state in states],
         "devices": [asdict(device) for device in devices()],
     }, indent=1, default=str))
     partial.replace(path)
+
+
+def _why(states: list[DriverState], chosen: str) -> str:
+    """Why new experiments get the driver they get."""
+    refused = [f"{state.name} cannot be used: {state.reason}" for state in states if not state.usable]
+    if chosen == states[0].name:
+        return f"{chosen} is preferred, and it works here"
+    return "; ".join(refused)
 
 
 def stop_runners(seconds: float = 20.0) -> None:
