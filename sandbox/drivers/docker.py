@@ -32,7 +32,10 @@ FOLDER = Path(__file__).resolve().parents[2] / "trainer" / "docker"
 EMPTY = "darwin-empty:1"
 LABEL = "darwin."
 REGISTRY_SECONDS = 15
-NO_COMPILER = "no trainer image, so the host's interpreter is used: torch.compile finds no compiler"
+NO_COMPILER = (
+    "no trainer image (manage.py build_image makes one), so the host's interpreter is used: torch.compile finds no "
+    "compiler"
+)
 
 
 class DockerBox:
@@ -246,7 +249,7 @@ def build_image() -> str:
     """Build the trainer image and return its tag; SandboxUnavailable within seconds where no registry is reachable."""
     recipe = (FOLDER / "Dockerfile").read_bytes()
     base = next(line.split()[1] for line in recipe.decode().splitlines() if line.startswith("FROM "))
-    with contextlib.closing(docker.from_env(timeout=REGISTRY_SECONDS)) as engine:
+    with engine_errors(), contextlib.closing(docker.from_env(timeout=REGISTRY_SECONDS)) as engine:
         try:
             engine.api.inspect_distribution(base)  # the engine's own look at the registry, without a download
         except (DockerException, requests.RequestException) as error:
