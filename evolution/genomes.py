@@ -143,6 +143,17 @@ def genome_of(files: Mapping[str, bytes]) -> Genome:
         raise GenomeError(f"{MANIFEST} is not UTF-8 text: save it as UTF-8") from error
 
 
+def supported(genome: Genome) -> Genome:
+    """`genome`, or GenomeError when it asks for what the contract knows and this release cannot do."""
+    if genome.entry is None:
+        raise GenomeError("[train] command is not supported yet: give an entry = \"module:function\" instead")
+    if genome.processes != 1:
+        raise GenomeError("[train] processes other than 1 are not supported yet: leave it out")
+    if genome.vocabulary not in ("bytes", "chars"):
+        raise GenomeError(f"the vocabulary “{genome.vocabulary}” is not supported yet: use \"bytes\" or \"chars\"")
+    return genome
+
+
 def read_directory(path: Path) -> dict[str, bytes]:
     """The files of a genome directory by POSIX path; BadInput when it holds what a genome may not.
 

@@ -12,7 +12,7 @@ from django.utils.text import slugify
 
 from evolution import corpus
 from evolution.errors import BadInput
-from evolution.genomes import genome_of, read_directory, store_of
+from evolution.genomes import genome_of, read_directory, store_of, supported
 from evolution.models import Experiment, ReviewMode, Selection
 from trainer.contract import MANIFEST, Genome, GenomeError
 
@@ -81,7 +81,7 @@ def plan(options: Options) -> Plan:
         fields["budget_tokens"] = DEFAULT_BUDGET_TOKENS
     files = _genome_files(fields["genome"])
     try:
-        genome = genome_of(files)
+        genome = supported(genome_of(files))
     except GenomeError as error:
         raise BadInput(f"{fields['genome']} is not a genome: {error}") from error
     return Plan(slug, fields, genome, files, text_for(fields["data"], genome))

@@ -19,7 +19,6 @@ django.setup()
 from django.db import connections, transaction  # noqa: E402
 
 from evolution import live  # noqa: E402
-from evolution.errors import DarwinError, Infrastructure  # noqa: E402
 from sandbox import attempts, orders  # noqa: E402
 from sandbox.attempts import LostLease  # noqa: E402
 from sandbox.models import Attempt, AttemptState, Point, Purpose  # noqa: E402
@@ -129,14 +128,12 @@ def _conduct(attempt: Attempt, watch: Watch) -> Outcome:
     try:
         order, driver = orders.order(attempt)
         return conduct(order, driver, watch)
-    except Abandoned as abandoned:
-        return Outcome(cause=abandoned.cause, detail="stopped", progress=watch.progress)
-    except (Infrastructure, OSError) as error:
-        log.exception("attempt %s", attempt.pk)
-        return Outcome(cause=Cause.INFRASTRUCTURE, detail=str(error), progress=watch.progress)
     except LostLease:
         raise
-    except DarwinError as error:
+    except Abandoned as abandoned:
+        return Outcome(cause=abandoned.cause, detail="stopped", progress=watch.progress)
+    except Exception as error:  # whatever it was, it was ours: tried again, at most three times, then said on the page
+        log.exception("attempt %s", attempt.pk)
         return Outcome(cause=Cause.INFRASTRUCTURE, detail=str(error), progress=watch.progress)
 
 

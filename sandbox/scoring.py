@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evolution.errors import BadInput
-from evolution.genomes import read_directory
+from evolution.genomes import read_directory, supported
 from evolution.options import text_for
 from sandbox import leaks, orders, peak
 from sandbox.devices import devices, threads
@@ -48,7 +48,7 @@ def score(
         if budget is not None and budget <= 0:
             raise BadInput("A budget must be more than 0: give --budget-tokens or --budget-seconds a positive number.")
     try:
-        genome = read_genome(directory)
+        genome = supported(read_genome(directory))
         text = prepare(text_for(data, genome), vocabulary=genome.vocabulary, context=genome.context)
     except (GenomeError, TextError) as error:
         raise BadInput(str(error)) from error
@@ -59,7 +59,7 @@ def score(
         folder.chmod(0o755)
         _lay_out(files, folder / "genome")
         leaks.refuse_known_text(text, driver, folder / "genome")
-        return conduct(Order(
+        return _conduct(Order(
             name=f"darwin-score-{os.getpid()}-{time.time_ns()}",
             purpose=Purpose.SCORE,
             genome_dir=folder / "genome",
@@ -74,6 +74,13 @@ def score(
             peak_flops=peak.flops_per_second(driver, device),
             limits=replace(Limits(), cpus=float(threads()), wall_seconds=orders.FIRST_WALL_SECONDS),
         ), driver, Screen(show))
+
+
+def _conduct(order: Order, driver: Driver, screen: Screen) -> Outcome:
+    try:
+        return conduct(order, driver, screen)
+    except TextError as error:  # too little of the held-out text is not in the training text
+        raise BadInput(str(error)) from error
 
 
 def _lay_out(files: dict[str, bytes], folder: Path) -> None:

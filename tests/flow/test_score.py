@@ -65,10 +65,21 @@ def test_a_genome_that_saves_nothing_says_so(stage: Stage, shakespeare: Path) ->
     (["GENOME", "--data", "nowhere.txt"], "does not exist"),
     (["GENOME", "--budget-tokens", "0"], "budget"),
     (["GENOME", "--sandbox", "magic"], "choose"),
+    (["COMMAND"], "not supported yet"),
 ])
 def test_bad_input_is_one_sentence_and_exit_code_2(stage: Stage, arguments: list[str], word: str) -> None:
-    given = [str(stage.genome()) if argument == "GENOME" else argument for argument in arguments]
+    genomes = {"GENOME": stage.genome(), "COMMAND": command_genome(stage)}
+    given = [str(genomes.get(argument, argument)) for argument in arguments]
     run = stage.manage("score", *given)
     assert run.returncode == 2
     assert word in run.stderr
     assert "Traceback" not in run.stderr
+
+
+def command_genome(stage: Stage) -> Path:
+    """A genome whose trainer owns its loop."""
+    directory = stage.var / "given" / "command"
+    directory.mkdir(parents=True)
+    entry = b'entry = "train:main"'
+    (directory / "genome.toml").write_bytes(cast.MANIFEST.replace(entry, b'command = ["python", "train.py"]'))
+    return directory
