@@ -26,7 +26,7 @@ def test_a_defect_of_ours_ends_the_attempt_with_its_sentence(monkeypatch: pytest
 
     monkeypatch.setattr(orders, "order", broken)
     monkeypatch.setattr(runner, "HEARTBEAT_SECONDS", 60.0)
-    monkeypatch.setattr(runner.signal, "signal", lambda *_: None)  # pytest's own handlers stay
+    monkeypatch.setattr("sandbox.runner.signal.signal", lambda *_: None)  # pytest's own handlers stay
     runner.run(attempt.pk)
     attempt.refresh_from_db()
     assert (attempt.state, attempt.cause) == ("ended", "infrastructure")
