@@ -19,6 +19,8 @@ LOOKS = cast.TRAIN.replace(b"def main(run):", b'''def looks():
             continue
         for name in names:
             path = os.path.join(top, name)
+            if not os.path.isfile(path):  # /dev/zero has no end
+                continue
             try:
                 with open(path, "rb") as file:
                     files += 1

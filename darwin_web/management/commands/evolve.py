@@ -55,6 +55,8 @@ class Command(DarwinCommand):
         parser.add_argument("--json", action="store_true", help="one object as the last line of stdout")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        # Started by a script in the background we would inherit an ignored SIGINT.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, _interrupt)
         given = Options(**{name: options[name] for name in Options.__dataclass_fields__ if name in options})
         experiment = create_or_rejoin(given)

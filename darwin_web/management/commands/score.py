@@ -44,6 +44,8 @@ class Command(DarwinCommand):
         parser.add_argument("--json", action="store_true", help="one object as the last line of stdout")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        # Started by a script in the background we would inherit an ignored SIGINT.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, _interrupt)
         tokens, seconds = options["budget_tokens"], options["budget_seconds"]
         if tokens is None and seconds is None:
