@@ -28,6 +28,8 @@ def campaign(stage: Stage, shakespeare: Path) -> Stage:
         "--review", "auto", "--sandbox", "docker", "--json",
     )
     assert run.returncode == 0, run.stderr
+    assert "Traceback" not in run.stderr
+    assert "WARNING" not in run.stderr
     told = last_object(run.stdout)
     (stage.var / "told.json").write_text(json.dumps(told))
     return stage
