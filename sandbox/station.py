@@ -21,10 +21,9 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from evolution.models import Experiment, ExperimentStatus, Kind, Status, Variant
-from sandbox import attempts, readiness
+from sandbox import attempts, limits, readiness
 from sandbox.devices import devices
-from sandbox.drivers.base import Driver, SandboxError
-from sandbox.limits import overdue
+from sandbox.drivers.base import Box, Driver, SandboxError
 from sandbox.models import ACTIVE, Attempt, Purpose
 from sandbox.readiness import DriverState
 
@@ -99,14 +98,21 @@ _children: list[subprocess.Popen[bytes]] = []
 
 
 def sweep() -> None:
-    """Remove the containers of attempts that are over, and those past their deadline."""
+    """Kill what is past its deadline, and remove the containers that nobody will collect."""
     for driver in _drivers():
+        limits.sweep(driver, now=time.time())
         boxes = driver.boxes()  # listed before the rows are read: an attempt's row is older than its container
         active = _active()
         for box in boxes:
-            over = "attempt" in box.labels and box.labels["attempt"] not in active
-            if over or overdue(box.labels, now=time.time()):
+            if not _is_owned(box, active):
                 box.remove()
+
+
+def _is_owned(box: Box, active: set[str]) -> bool:
+    """Whether a runner collects it, or, outside any attempt, a command that is still in its time."""
+    if "attempt" in box.labels:
+        return box.labels["attempt"] in active
+    return not limits.overdue(box.labels, now=time.time())
 
 
 def _drivers() -> list[Driver]:

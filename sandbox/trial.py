@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evolution.errors import DarwinError
 from sandbox import mounts
@@ -276,7 +275,11 @@ def _runs(box: Box) -> bool:
 
 def _ask(order: Order, askers: Mapping[str, scorer.Asker], rng: np.random.Generator, outcome: Outcome) -> None:
     check = order.purpose == Purpose.CHECK
-    windows = _check_windows(order.text) if check else order.text.windows("public", scored_tokens=_scored_tokens(order))
+    # Before review nothing held-out is shown to anybody.
+    windows = (
+        order.text.check_windows(CHECK_WINDOWS) if check
+        else order.text.windows("public", scored_tokens=_scored_tokens(order))
+    )
     window = askers["window"]
     judgement = scorer.judge(
         window, askers.get("prefix", window), windows=windows, token_bytes=order.text.token_bytes, rng=rng
@@ -297,13 +300,6 @@ def _ask(order: Order, askers: Mapping[str, scorer.Asker], rng: np.random.Genera
 
 def _scored_tokens(order: Order) -> int:
     return CPU_SCORED_TOKENS if order.gpu is None else SCORED_TOKENS
-
-
-def _check_windows(text: Text) -> NDArray[np.uint16]:
-    """A few windows of *training* text, [W, context + 1]: before review nothing held-out is shown to anybody."""
-    width = text.context + 1
-    count = min(CHECK_WINDOWS, len(text.validation) // width)
-    return text.validation[: count * width].reshape(count, width)
 
 
 def _blame_memory(order: Order, boxes: list[Box], outcome: Outcome) -> None:

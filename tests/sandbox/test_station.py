@@ -75,3 +75,42 @@ def test_the_text_of_an_experiment_is_checked_before_a_trial() -> None:
     text.write_bytes(text.read_bytes() + b"!")
     with pytest.raises(Infrastructure, match="not the one it was created with"):
         orders.text_of(experiment, cast.genome(experiment.folder / "genome"))
+
+
+class OneBox:
+    """A container that runs, and the driver that has it."""
+
+    def __init__(self, **labels: str) -> None:
+        self.name, self.labels, self.done = "one", labels, list[str]()
+
+    def boxes(self) -> list["OneBox"]:
+        return [self]
+
+    def poll(self) -> None:
+        return None
+
+    def kill(self) -> None:
+        self.done.append("killed")
+
+    def remove(self) -> None:
+        self.done.append("removed")
+
+
+@pytest.mark.parametrize(("labels", "done"), [
+    ({"attempt": "ACTIVE", "deadline": "1"}, ["killed"]),  # its runner still wants exit code and log
+    ({"attempt": "ACTIVE", "deadline": "9999999999"}, []),
+    ({"attempt": "0", "deadline": "9999999999"}, ["removed"]),
+    ({"deadline": "1"}, ["killed", "removed"]),
+    ({"deadline": "9999999999"}, []),
+])
+def test_a_sweep_kills_what_is_late_and_removes_what_nobody_collects(
+    monkeypatch: pytest.MonkeyPatch, labels: dict[str, str], done: list[str]
+) -> None:
+    experiment = cast.bred(cast.experiment("swept"))
+    variant = cast.move(cast.mutation(experiment), Status.SCREENED)
+    attempt = attempts.open_attempt(variant, Purpose.CHECK, devices()[0])
+    assert attempt is not None
+    box = OneBox(**{name: value.replace("ACTIVE", str(attempt.pk)) for name, value in labels.items()})
+    monkeypatch.setattr(station, "_drivers", lambda: [box])
+    station.sweep()
+    assert box.done == done

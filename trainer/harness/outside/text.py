@@ -63,10 +63,10 @@ class Text:
         )
 
     def check_windows(self, count: int) -> Tokens:
-        """A few public windows to try a model on, not to score it: uint16 [count, context + 1]."""
+        """A few windows of *training* text, uint16 [count, context + 1]: to try a model on, not to score it."""
         width = self.context + 1
-        count = min(count, len(self.parts["public"].tokens) // width)
-        return self.parts["public"].tokens[: count * width].reshape(count, width)
+        count = min(count, len(self.validation) // width)
+        return self.validation[: count * width].reshape(count, width)
 
 
 def prepare(raw: bytes, *, vocabulary: str, context: int) -> Text:
