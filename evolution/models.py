@@ -91,6 +91,8 @@ class Experiment(models.Model):
     budget_tokens = models.PositiveBigIntegerField(null=True)
     budget_seconds = models.FloatField(null=True)
     seed = models.PositiveBigIntegerField(default=0)  # of the search; trials use their own screening seed
+    confirm_pairs = models.PositiveIntegerField(default=8)  # of a contest, at most; 0: the lowest number leads
+    noise = models.JSONField(default=dict)  # what `manage.py calibrate` found; empty before
 
     generation = models.PositiveIntegerField(default=0)  # the one under way
     baseline = models.ForeignKey("Variant", null=True, on_delete=models.SET_NULL, related_name="+")
@@ -233,6 +235,72 @@ class Check(models.Model):
 
     def __str__(self) -> str:
         return f"{self.variant} {self.name}: {'passed' if self.passed else 'failed'}"
+
+
+class Replicate(models.Model):
+    """A confirmation run of a variant, with a seed that was drawn after the variant was approved.
+
+    The row is the sandbox's inbox while it is `wanted` and has no verdict. Judged on the private text.
+    """
+
+    variant = models.ForeignKey(Variant, on_delete=models.PROTECT, related_name="replicates")
+    seed = models.PositiveBigIntegerField()
+    drawn_at = models.DateTimeField()  # of the seed, for whichever variant it was drawn
+    wanted = models.BooleanField(default=True)  # False: its contest was decided without it
+    verdict = models.CharField(max_length=10, blank=True)  # as of a trial: measured, failed, rejected or cancelled
+    reason = models.TextField(blank=True)
+    ended_at = models.DateTimeField(null=True)
+    val_loss = models.FloatField(null=True)  # nats per token, on the private text
+    perplexity = models.FloatField(null=True)
+    mfu = models.FloatField(null=True)
+    tokens_per_second = models.FloatField(null=True)
+    device_seconds = models.FloatField(null=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["variant", "seed"], name="one_replicate_per_seed")]
+
+    def __str__(self) -> str:
+        return f"{self.variant} with seed {self.seed}"
+
+
+class ContestOutcome(models.TextChoices):
+    OPEN = "open", "under way"
+    PROMOTED = "promoted", "the challenger is the champion now"
+    FUTILE = "futile", "the challenger is not better"
+    UNDECIDED = "undecided", "all pairs were run, and the evidence is not enough"
+    VOID = "void", "called off"
+
+
+class Contest(models.Model):
+    """Champion against challenger on paired confirmation runs. Contest j promotes at an e-value of 100·j·(j+1)."""
+
+    experiment = models.ForeignKey(Experiment, on_delete=models.PROTECT, related_name="contests")
+    number = models.PositiveIntegerField()  # j, from 1
+    generation = models.PositiveIntegerField()  # the one under way when it was opened
+    champion = models.ForeignKey(Variant, on_delete=models.PROTECT, related_name="defences")
+    challenger = models.ForeignKey(Variant, on_delete=models.PROTECT, related_name="challenges")
+    opened_at = models.DateTimeField(auto_now_add=True)
+    closed_at = models.DateTimeField(null=True)
+    outcome = models.CharField(max_length=10, choices=ContestOutcome, default=ContestOutcome.OPEN)
+    reason = models.TextField(blank=True)
+    pairs = models.PositiveIntegerField(default=0)  # complete ones
+    e_value = models.FloatField(default=1.0)
+    gain = models.FloatField(null=True)  # mean of the champion's loss − the challenger's, nats; positive is better
+    gain_low = models.FloatField(null=True)  # its 95 % interval; None with fewer than two pairs
+    gain_high = models.FloatField(null=True)
+
+    class Meta:
+        ordering = ["number"]
+        constraints = [
+            models.UniqueConstraint(fields=["experiment", "number"], name="one_contest_per_number"),
+            models.UniqueConstraint(
+                fields=["experiment"], condition=models.Q(outcome="open"), name="one_open_contest"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"contest {self.number}: {self.challenger} against {self.champion}"
 
 
 class Event(models.Model):

@@ -9,6 +9,7 @@ from evolution.models import Variant
 class Purpose(models.TextChoices):
     CHECK = "check", "a few steps, before review"
     SCORE = "score", "the full budget, then the judge"
+    CONFIRM = "confirm", "the full budget with another seed, judged on the private text"
 
 
 class Verdict(models.TextChoices):

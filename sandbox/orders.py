@@ -1,7 +1,7 @@
 """From an attempt's rows to the order a trial is run from."""
 
 import hashlib
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from django.conf import settings
@@ -13,12 +13,11 @@ from sandbox import leaks, peak, pins
 from sandbox.devices import devices, threads
 from sandbox.drivers.base import Driver, Limits
 from sandbox.limits import installation
-from sandbox.models import Attempt, Purpose
-from sandbox.trial import Order
+from sandbox.models import Attempt, Purpose, Verdict
+from sandbox.trial import Baseline, Order
 from trainer.contract import read_genome
 from trainer.harness.outside.text import Text, prepare
 
-DEVICE_TIME_RATIO = 1.25  # device time a variant may use, against the baseline's, never its parent's
 CHECK_WALL_SECONDS = 180.0
 FIRST_WALL_SECONDS = 6 * 3600.0  # before the baseline is known; wall clock is only the generous kill
 WALL_RATIO = 10.0
@@ -38,7 +37,7 @@ def order(attempt: Attempt) -> tuple[Order, Driver]:
     leaks.refuse_known_text(text, driver, genome_dir)
     device = next((one for one in devices() if one.name == attempt.device), devices()[0])
     baseline = experiment.baseline if experiment.baseline_id != variant.pk else None
-    scored = purpose == Purpose.SCORE
+    scored = purpose != Purpose.CHECK
     return Order(
         name=f"darwin-{installation()}-{attempt.pk}",
         purpose=purpose,
@@ -51,11 +50,13 @@ def order(attempt: Attempt) -> tuple[Order, Driver]:
         budget_seconds=trial.budget_seconds,
         threads=threads(),
         gpu=device.gpu,
-        device_seconds_limit=_device_limit(baseline) if scored else None,
+        split="private" if purpose == Purpose.CONFIRM else "public",
+        baseline=baseline_of(experiment, variant) if scored else Baseline(),
         peak_flops=peak.flops_per_second(driver, device) if scored else None,
         limits=replace(Limits(), cpus=float(threads()), wall_seconds=_wall_seconds(baseline, purpose)),
         labels={"attempt": str(attempt.pk), "experiment": experiment.slug,
                 "fence": str(attempt.fence)},
+        image=experiment.image,
     ), driver
 
 
@@ -73,10 +74,13 @@ def text_of(experiment: Experiment, genome_dir: Path) -> Text:
     return prepare(raw, vocabulary=genome.vocabulary, context=genome.context)
 
 
-def _device_limit(baseline: Variant | None) -> float | None:
-    if baseline is None or baseline.device_seconds is None:
-        return None
-    return DEVICE_TIME_RATIO * baseline.device_seconds
+def baseline_of(experiment: Experiment, variant: Variant) -> Baseline:
+    """What `variant` is held to: what the screening run of the experiment's baseline needed."""
+    if experiment.baseline is None or experiment.baseline_id == variant.pk:
+        return Baseline()
+    trial = experiment.baseline.trials.filter(purpose=Purpose.SCORE, verdict=Verdict.MEASURED).last()
+    known = trial.result if trial is not None else {}
+    return Baseline(**{one.name: known.get(one.name) for one in fields(Baseline)})
 
 
 def _wall_seconds(baseline: Variant | None, purpose: Purpose) -> float:

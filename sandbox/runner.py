@@ -21,9 +21,10 @@ from django.db import connections, transaction  # noqa: E402
 from evolution import live  # noqa: E402
 from sandbox import attempts, orders  # noqa: E402
 from sandbox.attempts import LostLease  # noqa: E402
+from sandbox.conduct import conduct  # noqa: E402
 from sandbox.models import Attempt, AttemptState, Point, Purpose  # noqa: E402
 from sandbox.outcome import Outcome  # noqa: E402
-from sandbox.trial import Abandoned, conduct  # noqa: E402
+from sandbox.trial import Abandoned  # noqa: E402
 from trainer.contract import Cause  # noqa: E402
 from trainer.harness.outside.server import Report  # noqa: E402
 

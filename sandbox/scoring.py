@@ -11,11 +11,12 @@ from evolution.errors import BadInput
 from evolution.genomes import read_directory, supported
 from evolution.options import text_for
 from sandbox import leaks, orders, peak
+from sandbox.conduct import conduct
 from sandbox.devices import devices, threads
 from sandbox.drivers.base import Driver, Limits
 from sandbox.models import AttemptState, Purpose
 from sandbox.outcome import Outcome
-from sandbox.trial import Order, conduct
+from sandbox.trial import Order
 from trainer.contract import GenomeError, read_genome
 from trainer.harness.outside.server import Report
 from trainer.harness.outside.text import TextError, prepare
@@ -72,6 +73,7 @@ def score(
             threads=threads(),
             gpu=device.gpu,
             peak_flops=peak.flops_per_second(driver, device),
+            image=driver.image(),
             limits=replace(Limits(), cpus=float(threads()), wall_seconds=orders.FIRST_WALL_SECONDS),
         ), driver, Screen(show))
 

@@ -22,6 +22,7 @@ WEIGHTS_DIR = "/weights"  # read-only, judge containers only: the frozen checkpo
 SOCKET_PATH = "/run/darwin/harness.sock"  # the text server, or the scorer
 
 MANIFEST = "genome.toml"
+DEFAULT_ADAPTER = "nanogpt"  # of a trainer that owns its loop, when its manifest names none
 MODEL_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 
@@ -52,23 +53,31 @@ class Cause(StrEnum):
     PEEKED = "peeked"  # the judge: it did better on windows than on their prefixes
     UNSTABLE = "unstable"  # the judge: the same question, another answer
     TOO_FAST = "too fast"  # the judge: trained faster than its own forward pass
+    TOO_LARGE = "too large"  # the judge: saved or carries far more bytes than the baseline
+    TOO_SLOW = "too slow to judge"  # the judge: answers took far longer per token than the baseline's
+    IMPOSSIBLE_FLOPS = "impossible FLOPs"  # the judge: counted more than the device can do in that time
+    HELD_OUT_TEXT = "held-out text"  # the judge: its files hold strings of the held-out text
 
     CANCELLED = "cancelled"  # a person called it off
     INTERRUPTED = "interrupted"  # we were stopped; tried again, not counted
     INFRASTRUCTURE = "infrastructure"  # the engine, the node or the disk; tried again, at most three times
 
 
-REJECTIONS = frozenset({Cause.PEEKED, Cause.UNSTABLE, Cause.TOO_FAST})
+REJECTIONS = frozenset({
+    Cause.PEEKED, Cause.UNSTABLE, Cause.TOO_FAST, Cause.TOO_LARGE, Cause.TOO_SLOW, Cause.IMPOSSIBLE_FLOPS,
+    Cause.HELD_OUT_TEXT,
+})
 OURS = frozenset({Cause.INTERRUPTED, Cause.INFRASTRUCTURE})
 
 
 @dataclass(frozen=True)
 class Genome:
-    """A parsed `genome.toml`. `entry` xor `command` is set; `context` is in tokens."""
+    """A parsed `genome.toml`. `entry` xor `command` is set, `adapter` only with a command; `context` is in tokens."""
 
     name: str
     entry: str | None
     command: tuple[str, ...] | None
+    adapter: str | None
     processes: int
     load: str
     context: int
@@ -118,6 +127,7 @@ def parse_genome(text: str) -> Genome:
         name=_text(table, "name", "name"),
         entry=entry,
         command=tuple(command) if command is not None else None,
+        adapter=_text({"adapter": DEFAULT_ADAPTER, **train}, "adapter", "[train] adapter") if command else None,
         processes=_count(train.get("processes", 1), "[train] processes"),
         load=_module_function(judge.get("load"), "[judge] load"),
         context=_count(judge.get("context"), "[judge] context"),
