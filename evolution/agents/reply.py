@@ -1,4 +1,8 @@
-"""What a language model replied, made into a proposal, or Unusable with one sentence that says why not."""
+"""What a language model replied, made into a proposal, or Unusable with one sentence that says why not.
+
+Strict JSON is asked for. Read as well: JSON in a fence or within talk, JSON whose last brackets are missing, a unified
+diff or search/replace blocks with the reasons as plain text around them. Only white space is ever guessed.
+"""
 
 import json
 import re
@@ -8,6 +12,7 @@ from itertools import islice
 from typing import Any
 
 from evolution import patches
+from evolution.agents import blocks, drift
 from evolution.agents.base import Brief, Proposal, Unusable
 from evolution.errors import PatchRefused
 
@@ -15,17 +20,19 @@ MAX_TEXT = 4_000  # characters of a hypothesis, a rationale or an expectation
 MAX_TITLE = 120
 MAX_REPLY = 1 << 20
 MAX_TRIES = 20  # places where an object may begin
+ENDINGS = ("", "}", "]}", "}]}")  # an edit that is complete may lack the brackets after it, never a part of itself
 KINDS = ({"path", "search", "replace"}, {"path", "content"})
 
 
 @dataclass(frozen=True)
 class Reply:
-    """A language model's reply: what it believes, and the edits it wants."""
+    """A language model's reply: what it believes, and the edits it wants, or a unified diff in their place."""
 
     hypothesis: str
     rationale: str
     expected: str
-    edits: tuple[Mapping[str, str], ...]
+    edits: tuple[Mapping[str, str], ...] = ()
+    diff: str = ""
 
 
 def proposal(text: str, brief: Brief, *, author: str, tokens_in: int = 0, tokens_out: int = 0,
@@ -33,7 +40,7 @@ def proposal(text: str, brief: Brief, *, author: str, tokens_in: int = 0, tokens
     """The proposal that the raw `text` of a reply makes of the brief's target; Unusable when it makes none."""
     reply = parse(text)
     try:
-        files = patches.apply_edits(brief.files, reply.edits)
+        files = _applied(brief, reply)
     except PatchRefused as refused:
         raise Unusable(f"the reply's edits do not apply: {refused}") from refused
     if files == dict(brief.files):
@@ -44,6 +51,24 @@ def proposal(text: str, brief: Brief, *, author: str, tokens_in: int = 0, tokens
     )
 
 
+def _applied(brief: Brief, reply: Reply) -> patches.Files:
+    if reply.diff:
+        return patches.apply_unified(brief.files, drift.renumbered(reply.diff))
+    files: patches.Files = dict(brief.files)
+    for edit in reply.edits:
+        files = patches.apply_edits(files, [_settled(files, edit)])
+    return files
+
+
+def _settled(files: Mapping[str, bytes], edit: Mapping[str, str]) -> Mapping[str, str]:
+    """`edit` with its search text as it stands in the file, where only white space differs."""
+    if "search" not in edit or edit["path"] not in files:
+        return edit
+    text = files[edit["path"]].decode(errors="replace")
+    search, replace = drift.settled(text, edit["search"], edit["replace"])
+    return {**edit, "search": search, "replace": replace}
+
+
 def title(hypothesis: str) -> str:
     """The first sentence of the hypothesis, cut at a word when it is long."""
     first = re.split(r"(?<=[.!?])\s", hypothesis.strip(), maxsplit=1)[0].rstrip(".")
@@ -51,14 +76,32 @@ def title(hypothesis: str) -> str:
 
 
 def parse(text: str) -> Reply:
-    """The reply as JSON: strictly if it is nothing else, else the first object in a fence or within talk."""
+    """The first of these that is there: a JSON object with edits or a diff, a unified diff, search/replace blocks."""
     if len(text) > MAX_REPLY:
         raise Unusable(f"the reply is longer than {MAX_REPLY} characters")
     for candidate in _candidates(text):
         found = _object(candidate)
-        if found is not None and "edits" in found:
+        if found is not None and ("edits" in found or isinstance(found.get("diff"), str)):
             return _checked(found)
-    raise Unusable("the reply holds no JSON object with “edits”")
+    return _plain(text)
+
+
+def _plain(text: str) -> Reply:
+    """A reply without JSON: what stands before the first change are the reasons."""
+    lines = text.splitlines()
+    found = blocks.unified(lines) or blocks.replacements(lines)
+    if found is None:
+        raise Unusable("the reply holds no JSON object with “edits”, no unified diff and no search/replace block")
+    reasons = [part.strip() for part in "\n".join(lines[: found.start]).split("\n\n") if part.strip()]
+    if not reasons:
+        raise Unusable("the reply's “hypothesis” is missing: it has changes and no word about why")
+    hypothesis, rationale = _labelled(reasons[0]), "\n\n".join(reasons[1:])[:MAX_TEXT]
+    return Reply(hypothesis=hypothesis, rationale=rationale, expected="", edits=found.edits, diff=found.diff)
+
+
+def _labelled(text: str) -> str:
+    """`text` without a label such as “**Hypothesis:**” in front."""
+    return re.sub(r"^[*#\s]*hypothesis[*:\s]*", "", text, flags=re.IGNORECASE).strip()[:MAX_TEXT] or text[:MAX_TEXT]
 
 
 def _candidates(text: str) -> list[str]:
@@ -68,15 +111,22 @@ def _candidates(text: str) -> list[str]:
 
 
 def _object(text: str) -> dict[str, Any] | None:
-    """The JSON object which `text` begins with; raw newlines within strings are let pass."""
-    try:
-        found, _ = json.JSONDecoder(strict=False).raw_decode(text.lstrip())
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
+    """The JSON object which `text` begins with; raw newlines within strings and missing last brackets are let pass."""
+    for ending in ENDINGS:
+        try:
+            found, _ = json.JSONDecoder(strict=False).raw_decode(text.strip() + ending)
+        except (ValueError, RecursionError):
+            continue
+        return found if isinstance(found, dict) else None
+    return None
 
 
 def _checked(found: Mapping[str, Any]) -> Reply:
+    if "edits" not in found:
+        return Reply(
+            hypothesis=_text(found, "hypothesis", needed=True), rationale=_text(found, "rationale"),
+            expected=_text(found, "expected"), diff=found["diff"],
+        )
     edits = found["edits"]
     if not isinstance(edits, list) or not edits:
         raise Unusable("the reply's “edits” is not a list with at least one edit")

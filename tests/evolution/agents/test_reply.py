@@ -64,3 +64,38 @@ def test_a_long_hypothesis_is_cut_at_a_word_for_the_title() -> None:
     title = reply.title("word " * 100)
     assert len(title) <= reply.MAX_TITLE + 2
     assert title.endswith("word …")
+
+
+DIFF = """\
+--- a/train.py
++++ b/train.py
+@@ -900,3 +900,9 @@
+-learning_rate = 1e-3
++learning_rate = 2e-3
+"""
+
+
+@pytest.mark.parametrize("text", [
+    f"**Hypothesis:** A larger rate learns faster.\n\nKaplan et al.\n\n```diff\n{DIFF}```\nGood luck!",
+    f"A larger rate learns faster.\n\ndiff --git a/train.py b/train.py\nindex 1..2 100644\n{DIFF}",
+    json.dumps({"hypothesis": "A larger rate learns faster.", "diff": DIFF}),
+    "A larger rate learns faster.\n\ntrain.py\n```python\n<<<<<<< SEARCH\nlearning_rate = 1e-3\n=======\n"
+    "learning_rate = 2e-3\n>>>>>>> REPLACE\n```\n",
+    said()[:-1],  # the last bracket is missing
+    said()[:-2],
+])
+def test_a_diff_blocks_and_missing_last_brackets_are_read_too(text: str, brief: Brief) -> None:
+    made = reply.proposal(text, brief, author="agent:m")
+    assert b"learning_rate = 2e-3" in made.files["train.py"]
+    assert made.title == "A larger rate learns faster"
+
+
+@pytest.mark.parametrize("text", [
+    said()[:-20],  # in the middle of an edit
+    f"{DIFF}",  # no word about why
+    "Because.\n\n<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE\n",  # of no file
+    "Because.\n\ntrain.py\n<<<<<<< SEARCH\na\n=======\nb\n",
+])
+def test_half_a_change_is_no_change(text: str, brief: Brief) -> None:
+    with pytest.raises(Unusable):
+        reply.proposal(text, brief, author="agent:m")
