@@ -121,7 +121,11 @@ def _mutate(one: Round, agent: Agent) -> bool:
             brief = _brief(one, target, tried, rng)
             try:
                 proposal = agent.propose(brief)
-            except (Unusable, Unparsable) as error:
+            except Unusable as error:
+                _refuse(one, target, actor=agent.name, reason=str(error),
+                        tokens_in=error.tokens_in, tokens_out=error.tokens_out)
+                return True
+            except Unparsable as error:
                 _refuse(one, target, actor=agent.name, reason=str(error))
                 return True
             if proposal is not None:
@@ -168,16 +172,21 @@ def _draft(one: Round, target: Variant, proposal: Proposal, rng: Random) -> None
             tokens_in=proposal.tokens_in, tokens_out=proposal.tokens_out, cost_usd=proposal.cost_usd,
         )
     except PatchRefused as error:
-        _refuse(one, target, actor=proposal.author, reason=str(error), proposal=proposal)
+        _refuse(
+            one, target, actor=proposal.author, reason=str(error), tokens_in=proposal.tokens_in,
+            tokens_out=proposal.tokens_out, cost_usd=proposal.cost_usd,
+        )
 
 
 @transaction.atomic
-def _refuse(one: Round, target: Variant, *, actor: str, reason: str, proposal: Proposal | None = None) -> None:
+def _refuse(
+    one: Round, target: Variant, *, actor: str, reason: str, tokens_in: int = 0, tokens_out: int = 0,
+    cost_usd: float = 0.0,
+) -> None:
     """A proposal that never became a variant: it counts as a draft, so that a stubborn agent cannot go on for ever."""
     remember(one.experiment, REFUSED, actor=actor, data={
         "generation": one.generation.number, "target": target.number, "author": actor, "reason": reason,
-        "tokens_in": proposal.tokens_in if proposal else 0, "tokens_out": proposal.tokens_out if proposal else 0,
-        "cost_usd": proposal.cost_usd if proposal else 0.0,
+        "tokens_in": tokens_in, "tokens_out": tokens_out, "cost_usd": cost_usd,
     })
 
 

@@ -15,6 +15,9 @@ class AgentUnavailable(Infrastructure):
 class Unusable(DarwinError):
     """The agent replied, and no proposal can be made of it. The message is what the record keeps."""
 
+    tokens_in = 0  # what the replies cost all the same
+    tokens_out = 0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Brief:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ SECONDS = 180.0
 RETRIES = 3
 TEMPERATURE = 0.2
 MAX_FILE = 60_000  # characters of one file that are shown
+MAX_REASON = 200
+MAX_ANSWER = 4 << 20  # bytes of one answer of the server
+ASKS = 2  # a reply that is no proposal goes back once, with the reason
 
 _TEXT = {"type": "string"}
 _OPTIONAL = {"type": ["string", "null"]}
@@ -69,18 +73,47 @@ class OpenAIAgent:
         return self.model
 
     def propose(self, brief: Brief) -> Proposal:
-        """The model's proposal; Unusable when its reply is none, AgentUnavailable when it cannot be reached."""
-        completion = self._ask(messages(brief))
+        """The model's proposal; Unusable when its reply is none, AgentUnavailable when it cannot be reached.
+
+        A reply that is no proposal goes back once with the reason. The tokens of both count.
+        """
+        asked = messages(brief)
+        tokens_in = tokens_out = 0
+        for ask in range(ASKS):
+            completion = self._ask(asked)
+            if completion.usage is not None:
+                tokens_in += completion.usage.prompt_tokens
+                tokens_out += completion.usage.completion_tokens
+            text = ""
+            try:
+                text = self._text(completion)
+                return reply.proposal(
+                    text, brief, author=f"agent:{self._answered(completion)}",
+                    tokens_in=tokens_in, tokens_out=tokens_out,
+                )
+            except Unusable as error:
+                error.tokens_in, error.tokens_out = tokens_in, tokens_out
+                if ask + 1 == ASKS:
+                    raise
+                asked = [*asked, *_again(text, str(error))]
+        raise AssertionError("unreachable")
+
+    def _text(self, completion: ChatCompletion) -> str:
         choice = completion.choices[0] if completion.choices else None
+        if choice is not None and choice.finish_reason == "length":
+            raise Unusable(f"the reply of {self.model} was cut off at the server's limit of tokens")
+        if choice is not None and choice.message.refusal:
+            raise Unusable(f"{self.model} refused: {choice.message.refusal[:MAX_REASON]}")
+        if choice is not None and choice.message.tool_calls:
+            raise Unusable(f"{self.model} called a tool in place of a reply")
         if choice is None or not choice.message.content:
             raise Unusable(f"{self.model} gave an empty reply")
-        if choice.finish_reason == "length":
-            raise Unusable(f"the reply of {self.model} was cut off at the server's limit of tokens")
-        usage = completion.usage
-        return reply.proposal(
-            choice.message.content, brief, author=f"agent:{self.model}",
-            tokens_in=usage.prompt_tokens if usage else 0, tokens_out=usage.completion_tokens if usage else 0,
-        )
+        return choice.message.content
+
+    def _answered(self, completion: ChatCompletion) -> str:
+        """Who answered: servers give a version of the model that was asked for, and sometimes another model."""
+        answered = completion.model or self.model
+        return answered if self.model in answered else f"{answered} (asked for {self.model})"
 
     def _ask(self, asked: list[ChatCompletionMessageParam]) -> ChatCompletion:
         """The first answer, asking for less each time the server refuses the request as it is (400 or 422).
@@ -104,8 +137,28 @@ class OpenAIAgent:
     def _complete(
         self, client: OpenAI, asked: list[ChatCompletionMessageParam], extra: Mapping[str, Any]
     ) -> ChatCompletion:
-        answer: ChatCompletion = client.chat.completions.create(model=self.model, messages=asked, **extra)
-        return answer
+        """One answer, within bounds of time and size: a timeout of the connection begins again with every byte."""
+        from httpx2 import HTTPError  # noqa: PLC0415
+        from openai import APIConnectionError  # noqa: PLC0415
+        from openai.types.chat import ChatCompletion  # noqa: PLC0415
+
+        deadline, content = time.monotonic() + self.seconds, bytearray()
+        create = client.chat.completions.with_streaming_response.create
+        with create(model=self.model, messages=asked, **extra) as response:
+            request = response.http_request
+            try:
+                for part in response.iter_bytes():
+                    content += part
+                    if len(content) > MAX_ANSWER:
+                        raise Unusable(f"the answer of {self.model} is larger than {MAX_ANSWER >> 20} MB")
+                    if time.monotonic() > deadline:
+                        raise APIConnectionError(message=f"no whole answer in {self.seconds:.0f} s", request=request)
+            except HTTPError as error:
+                raise APIConnectionError(message=f"the connection broke ({error})", request=request) from error
+        try:
+            return ChatCompletion.model_validate_json(bytes(content))
+        except ValueError as error:
+            raise Unusable(f"the answer of {self.model} is not what the interface promises") from error
 
     def _unavailable(self, error: Exception | None) -> AgentUnavailable:
         return AgentUnavailable(
@@ -125,6 +178,15 @@ def messages(brief: Brief) -> list[ChatCompletionMessageParam]:
         files="\n\n".join(_shown(path, content) for path, content in sorted(brief.files.items())),
     )
     return [{"role": "system", "content": system}, {"role": "user", "content": user}]
+
+
+def _again(text: str, reason: str) -> list[ChatCompletionMessageParam]:
+    """What follows a reply that was no proposal."""
+    ask = (PROMPTS / "again.md").read_text(encoding="utf-8")
+    return [
+        {"role": "assistant", "content": text[:MAX_FILE] or "(nothing)"},
+        {"role": "user", "content": ask.format(reason=reason)},
+    ]
 
 
 def _number(value: float | None) -> str:

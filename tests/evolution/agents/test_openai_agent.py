@@ -1,15 +1,18 @@
 """The OpenAI agent against a server of our own."""
 
+import contextlib
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
 
 from evolution.agents.base import AgentUnavailable, Brief, Unusable
-from evolution.agents.openai_agent import OpenAIAgent, messages
+from evolution.agents.openai_agent import MAX_ANSWER, OpenAIAgent, messages
 from tests.evolution.agents.test_reply import said
 
 Answer = Callable[[dict[str, Any]], tuple[int, dict[str, Any]]]
@@ -23,12 +26,27 @@ def completion(text: str | None, finish: str = "stop") -> dict[str, Any]:
     }
 
 
+def called(name: str) -> dict[str, Any]:
+    answer = completion(None, "tool_calls")
+    call = {"id": "1", "type": "function", "function": {"name": name, "arguments": "{}"}}
+    answer["choices"][0]["message"]["tool_calls"] = [call]
+    return answer
+
+
+def refusal(text: str) -> dict[str, Any]:
+    answer = completion(None)
+    answer["choices"][0]["message"]["refusal"] = text
+    return answer
+
+
 class Stub:
     """A chat completions server: `answer` says what comes back, `asked` holds what was asked."""
 
     def __init__(self) -> None:
         self.answer: Answer = lambda _: (200, completion(said()))
         self.asked: list[dict[str, Any]] = []
+        self.raw: bytes | None = None  # in place of what `answer` says
+        self.drip = 0.0  # seconds between two bytes
         stub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -36,12 +54,19 @@ class Stub:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 stub.asked.append(body)
                 status, reply = stub.answer(body)
-                content = json.dumps(reply).encode()
+                content = json.dumps(reply).encode() if stub.raw is None else stub.raw
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(content)
+                if not stub.drip:
+                    self.wfile.write(content)
+                    return
+                with contextlib.suppress(OSError):  # the client went away
+                    for byte in content:
+                        self.wfile.write(bytes([byte]))
+                        self.wfile.flush()
+                        time.sleep(stub.drip)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -89,11 +114,53 @@ def test_a_server_without_json_schema_is_asked_plainly(stub: Stub, brief: Brief)
     (completion("I cannot."), "no JSON object"),
     (completion(None), "empty reply"),
     (completion(said()[:40], finish="length"), "cut off"),
+    (called("submit"), "called a tool"),
+    (refusal("It is not allowed."), "refused: It is not allowed"),
     ({**completion(""), "choices": []}, "empty reply"),
 ])
 def test_an_answer_that_is_no_proposal_is_unusable(reply: dict[str, Any], why: str, stub: Stub, brief: Brief) -> None:
     stub.answer = lambda _: (200, reply)
     with pytest.raises(Unusable, match=why):
+        agent(stub).propose(brief)
+
+
+def test_a_reply_that_is_no_proposal_goes_back_once_with_the_reason(stub: Stub, brief: Brief) -> None:
+    stub.answer = lambda body: (200, completion(said() if len(body["messages"]) > 2 else "Let me think."))
+    proposal = agent(stub).propose(brief)
+    assert b"2e-3" in proposal.files["train.py"]
+    assert (proposal.tokens_in, proposal.tokens_out) == (240, 60)
+    assert "no JSON object" in stub.asked[1]["messages"][-1]["content"]
+
+
+def test_the_tokens_of_replies_in_vain_are_counted(stub: Stub, brief: Brief) -> None:
+    stub.answer = lambda _: (200, completion("I cannot."))
+    with pytest.raises(Unusable) as caught:
+        agent(stub).propose(brief)
+    assert (caught.value.tokens_in, caught.value.tokens_out) == (240, 60)
+    assert len(stub.asked) == 2
+
+
+def test_who_answered_is_the_author(stub: Stub, brief: Brief) -> None:
+    stub.answer = lambda _: (200, {**completion(said()), "model": "other"})
+    assert agent(stub).propose(brief).author == "agent:other (asked for tiny)"
+
+
+def test_a_huge_answer_is_not_read_to_its_end(stub: Stub, brief: Brief) -> None:
+    stub.answer = lambda _: (200, completion("x" * (MAX_ANSWER + 1)))
+    with pytest.raises(Unusable, match="larger than 4 MB"):
+        agent(stub).propose(brief)
+
+
+def test_an_answer_that_drips_is_given_up_in_time(stub: Stub, brief: Brief) -> None:
+    stub.drip = 0.2
+    with pytest.raises(AgentUnavailable, match="no whole answer in 1 s"):
+        replace(agent(stub), seconds=1.0).propose(brief)
+
+
+@pytest.mark.parametrize("content", [b"<html>busy</html>", b"[]", b"{}"])
+def test_garbage_is_unusable(content: bytes, stub: Stub, brief: Brief) -> None:
+    stub.raw = content
+    with pytest.raises(Unusable):
         agent(stub).propose(brief)
 
 
@@ -125,8 +192,6 @@ def test_the_environment_chooses_server_and_model() -> None:
 
 
 def test_the_model_is_told_the_files_the_record_and_what_people_asked_for(brief: Brief) -> None:
-    from dataclasses import replace
-
     told = replace(brief, recalled=["rms_norm helped v3"], directives=["leave the data loading alone"])
     system, user = (str(message["content"]) for message in messages(told))
     assert "*.py" in system
