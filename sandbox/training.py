@@ -2,27 +2,53 @@
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from sandbox.drivers.base import Box, Driver, Exit, SandboxError
 from sandbox.models import AttemptState, Purpose
 from sandbox.outcome import Outcome
-from sandbox.trial import TICK_SECONDS, Order, Watcher, job, socket_of
+from sandbox.trial import Order, Watcher, job, socket_of
 from trainer.contract import SAVE_SECONDS, Cause
 from trainer.harness.outside.server import Budget, Progress, Report, TextServer
 from trainer.harness.outside.stream import Stream
 
-START_SECONDS = 120.0  # from the container's start to the first batch
-IDLE_SECONDS = 300.0  # between two batches
+TICK_SECONDS = 0.1
+START_SECONDS = 120.0  # from the container's start to the first text, without the time of run.warmup
+IDLE_SECONDS = 300.0  # between two requests for text
 EXIT_SECONDS = 10.0  # from the acknowledgement to the end of the process
 CHECK_BATCHES = 8
 DEVICE_TIME_RATIO = 1.25  # device time a variant may use, against the baseline's, never its parent's
 DEVICE_GRACE_SECONDS = 2.0  # the resolution of the cgroup's clock and of our looks at it
+SETUP_GRACE_SECONDS = 2.0  # what imports may take longer on a busy machine
+NEAR_END = 0.9  # of the budget
+NEAR_END_SECONDS = 10.0  # likewise, in a long training
 
 
+@dataclass(frozen=True)
+class DeviceTime:
+    """Device seconds of one training: of CPUs by the container's control group, of a GPU by the time it was held.
 
-def train(order: Order, driver: Driver, watch: Watcher, outcome: Outcome) -> bool:
-    """Fill `outcome` with what the training did; True when there is a checkpoint to judge."""
-    started = time.monotonic()
+    `setup` is before the first text was served, `training` from there to the end of the process, and `excess` what the
+    setup took beyond what it may: it counts as training, so that compute before the clock does not pay.
+    """
+
+    setup: float
+    training: float
+    excess: float
+
+    @property
+    def counted(self) -> float:
+        return self.training + self.excess
+
+
+def train(
+    order: Order, driver: Driver, watch: Watcher, outcome: Outcome, *, near_end: Callable[[], None] | None = None
+) -> bool:
+    """Fill `outcome` with what the training did; True when there is a checkpoint to judge.
+
+    `near_end` is called once, on this thread, when the training is nearly over: whoever comes next may prepare.
+    """
+    began = time.time()
     latest: dict[str, float | None] = {}
 
     def claimed(report: Report) -> None:
@@ -31,14 +57,18 @@ def train(order: Order, driver: Driver, watch: Watcher, outcome: Outcome) -> boo
 
     server = _text_server(order, claimed)
     adopted = driver.adopt(f"{order.name}-train")
-    if adopted is None and server.progress().batches:
+    if adopted is None and server.progress().started_at is not None:
         raise SandboxError("the container was lost in the middle of a training")
     server.start()
     box = adopted or driver.start(job(order, "train", module="train", limits=order.limits))
+    started = time.time()
+    container = _Container(order, box, server)
+    server.watch_device(container.used)
     try:
         watch.phase(AttemptState.TRAINING, box.name)
-        end, device_seconds = _follow(order, box, server, watch, outcome)
-        progress = server.progress()
+        end = container.follow(watch, outcome, near_end or _nothing)
+        over = time.time()
+        progress, spent = server.progress(), container.spent()
         outcome.log_tail = box.log()
         outcome.exit_code = end.code if end else None
         usage = box.usage()
@@ -49,16 +79,38 @@ def train(order: Order, driver: Driver, watch: Watcher, outcome: Outcome) -> boo
     outcome.progress = progress.fraction
     # To the last save: who fetches every batch first and trains afterwards is no faster for it.
     seconds = max(progress.seconds, progress.saved_seconds or 0.0)
-    outcome.phases["train"] = seconds
-    outcome.phases["around training"] = time.monotonic() - started - seconds
+    outcome.phases.update(_phases(progress, began=began, started=started, over=over))
     outcome.numbers.update(
-        train_tokens=progress.tokens, train_seconds=seconds, device_seconds=device_seconds,
+        train_tokens=progress.tokens, train_seconds=seconds,
+        device_seconds=spent.counted if progress.started_at is not None else None,
+        setup_device_seconds=spent.setup, warm_seconds=progress.warm_seconds,
         tokens_per_second=progress.tokens / seconds if seconds > 0 else None,
         peak_memory_bytes=usage.peak_memory_bytes,
     )
     if outcome.cause is None:
         _verdict_of_training(order, progress, end, latest, outcome)
     return outcome.cause is None
+
+
+def _nothing() -> None:
+    """Nobody prepares anything."""
+
+
+def _phases(progress: Progress, *, began: float, started: float, over: float) -> dict[str, float]:
+    """Seconds from `began` to now, by what they went into; what was never reached took none."""
+    marks = {
+        "start": started,  # the container
+        "import": progress.greeted_at,
+        "setup": progress.started_at,
+        "train": progress.ended_at or progress.done_at or over,
+        "save": progress.done_at or over,
+        "end": time.time(),
+    }
+    phases, last = {}, began
+    for name, mark in marks.items():
+        until = max(mark or last, last)  # an adopted container was started long ago
+        phases[name], last = until - last, until
+    return phases
 
 
 def _text_server(order: Order, on_report: Callable[[Report], None]) -> TextServer:
@@ -78,69 +130,116 @@ def _text_server(order: Order, on_report: Callable[[Report], None]) -> TextServe
     )
 
 
-def _follow(
-    order: Order, box: Box, server: TextServer, watch: Watcher, outcome: Outcome
-) -> tuple[Exit | None, float | None]:
-    """Watch until the container ended or had to be ended; returns its exit and its device seconds since batch one."""
-    before_batches: float | None = None
-    used = 0.0
-    acknowledged: float | None = None
-    began = time.monotonic()
-    while True:
-        end, progress = box.poll(), server.progress()
-        if end is None:
-            used = box.usage().cpu_seconds
-        if before_batches is None and progress.batches:
-            before_batches = used
-        device_seconds = used - before_batches if before_batches is not None else None
-        watch.tick(progress.fraction)
-        if end is not None:
-            return end, device_seconds
-        if progress.phase in ("done", "failed") and acknowledged is None:
-            server.acknowledge()
-            acknowledged = time.monotonic()
-        cause = _overdue(order, progress, device_seconds, time.monotonic() - began, acknowledged)
-        if cause is not None:
-            box.kill()
-            if acknowledged is None:
-                outcome.cause, outcome.detail = cause, _why(cause, order)
-            return box.poll(), device_seconds
-        time.sleep(TICK_SECONDS)
+@dataclass
+class _Container:
+    """A training while it runs."""
+
+    order: Order
+    box: Box
+    server: TextServer
+    acknowledged: float | None = None  # monotonic
+
+    def follow(self, watch: Watcher, outcome: Outcome, near_end: Callable[[], None]) -> Exit | None:
+        """Watch until it ended or had to be ended; how it ended."""
+        began, told = time.monotonic(), False
+        while True:
+            end, progress, spent = self.box.poll(), self.server.progress(), self.spent()
+            watch.tick(progress.fraction)
+            if not told and _is_near_end(progress):
+                told = True
+                near_end()
+            cause = _overspent(self.order, spent)
+            if end is None and cause is None:
+                cause = self._overdue(progress, time.monotonic() - began)
+            if cause is not None:
+                self.box.kill()
+                if self.acknowledged is None or cause == Cause.DEVICE_TIME:
+                    outcome.cause, outcome.detail = cause, _why(cause, self.order, spent, progress)
+                return end or self.box.poll()
+            if end is not None:
+                return end
+            self._pause(progress)
+
+    def used(self) -> float:
+        """Device seconds so far."""
+        return self.box.usage().cpu_seconds if self.order.gpu is None else self.server.progress().held_seconds
+
+    def spent(self) -> DeviceTime:
+        used, setup, free = self.used(), self.server.progress().setup_device_seconds, free_setup(self.order)
+        before = used if setup is None else setup
+        return DeviceTime(
+            setup=before,
+            training=max(used - before, 0.0),
+            excess=max(before - free, 0.0) if free is not None else 0.0,
+        )
+
+    def _pause(self, progress: Progress) -> None:
+        if self.acknowledged is not None:
+            time.sleep(TICK_SECONDS / 4)
+        elif progress.phase in ("done", "failed"):
+            self.server.acknowledge()
+            self.acknowledged = time.monotonic()
+        else:
+            self.server.wait_over(TICK_SECONDS)
+
+    def _overdue(self, progress: Progress, elapsed: float) -> Cause | None:
+        """Which clock on the wall ran out, if any."""
+        if self.acknowledged is not None:
+            return Cause.OUT_OF_TIME if time.monotonic() - self.acknowledged > EXIT_SECONDS else None
+        if elapsed > self.order.limits.wall_seconds:
+            return Cause.OUT_OF_TIME
+        if progress.started_at is None:
+            return Cause.NO_PROGRESS if elapsed - progress.warm_seconds > START_SECONDS else None
+        silence = time.time() - (progress.last_request_at or progress.started_at)
+        if progress.phase == "saving":
+            return Cause.OUT_OF_TIME if silence > SAVE_SECONDS + 5 else None
+        return Cause.NO_PROGRESS if silence > IDLE_SECONDS else None
 
 
-def _overdue(
-    order: Order, progress: Progress, device_seconds: float | None, elapsed: float, acknowledged: float | None
-) -> Cause | None:
-    """Which clock ran out, if any."""
-    now = time.time()
-    if acknowledged is not None:
-        return Cause.OUT_OF_TIME if time.monotonic() - acknowledged > EXIT_SECONDS else None
-    if elapsed > order.limits.wall_seconds:
-        return Cause.OUT_OF_TIME
+def _is_near_end(progress: Progress) -> bool:
+    if progress.phase in ("saving", "done"):
+        return True
+    if progress.fraction < NEAR_END:
+        return False
+    return progress.seconds * (1 - progress.fraction) / progress.fraction < NEAR_END_SECONDS
+
+
+def _overspent(order: Order, spent: DeviceTime) -> Cause | None:
     limit = device_limit(order)
-    if limit is not None and device_seconds is not None and device_seconds > limit + DEVICE_GRACE_SECONDS:
-        return Cause.DEVICE_TIME
-    if not progress.batches:
-        return Cause.NO_PROGRESS if elapsed > START_SECONDS else None
-    silence = now - (progress.last_request_at or now)
-    if progress.phase == "saving":
-        return Cause.OUT_OF_TIME if silence > SAVE_SECONDS + 5 else None
-    return Cause.NO_PROGRESS if silence > IDLE_SECONDS else None
+    return Cause.DEVICE_TIME if limit is not None and spent.counted > limit + DEVICE_GRACE_SECONDS else None
 
 
 def device_limit(order: Order) -> float | None:
-    """The device seconds this training may use."""
+    """The device seconds this training may use, from the first text it is served to the end of its process."""
     known = order.baseline.device_seconds
     return DEVICE_TIME_RATIO * known if known is not None else None
 
 
-def _why(cause: Cause, order: Order) -> str:
-    limit = device_limit(order)
+def free_setup(order: Order) -> float | None:
+    """The device seconds before the first text that do not count as training."""
+    known = order.baseline.setup_device_seconds
+    return DEVICE_TIME_RATIO * known + SETUP_GRACE_SECONDS if known is not None else None
+
+
+def _why(cause: Cause, order: Order, spent: DeviceTime, progress: Progress) -> str:
     return {
-        Cause.DEVICE_TIME: f"used more than {limit:.0f} device seconds, 1.25 times the baseline's" if limit else "",
-        Cause.NO_PROGRESS: "asked for no batch in a long time",
+        Cause.DEVICE_TIME: _why_device_time(order, spent, progress),
+        Cause.NO_PROGRESS: "asked for no text in a long time",
         Cause.OUT_OF_TIME: "was still running when its time was over",
     }.get(cause, "")
+
+
+def _why_device_time(order: Order, spent: DeviceTime, progress: Progress) -> str:
+    limit, free = device_limit(order) or 0.0, free_setup(order) or 0.0
+    where = "from its first text to the end of its budget"
+    if progress.phase not in ("waiting", "warming", "training"):
+        where = "from its first text to the end of its process, saving included"
+    if spent.excess > 0:
+        where = (
+            f"{where}, with {spent.excess:.1f} of the {spent.setup:.1f} it used before its first text, where "
+            f"{free:.1f} are free"
+        )
+    return f"used {spent.counted:.1f} device seconds {where}: more than {limit:.1f}, 1.25 times the baseline's"
 
 
 def _verdict_of_training(

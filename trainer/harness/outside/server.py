@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.contract import CONFIG_FILE, MODEL_FILE, SAVE_SECONDS, Malformed
+from trainer.contract import CONFIG_FILE, MODEL_FILE, SAVE_SECONDS, Closed, Malformed
 from trainer.harness.outside import state
 from trainer.harness.outside.checkpoint import BadCheckpoint, Uploads
 from trainer.harness.outside.listener import Connection, Listener
@@ -53,15 +53,25 @@ class Budget:
 
 @dataclass(frozen=True)
 class Progress:
-    """What the server knows of a training. `seconds` is on our clock from the first batch to the end of the budget (or
-    of the training); `saved_seconds` from the first batch to the last complete save. `_at` is seconds since 1970."""
+    """What the server knows of a training. All seconds are on our clock, and stand still while no server runs.
+
+    `seconds` goes from the first text (a batch, or a look at validation text) to the end of the budget (or of the
+    training); `saved_seconds` from the first text to the last complete save; `held_seconds` from the start of the first
+    server to now; `warm_seconds` from the first run.warmup to the first text. `_at` is seconds since 1970.
+    """
 
     phase: Phase
     tokens: int
     batches: int
     fraction: float  # of the budget, 0 … 1
     seconds: float
+    warm_seconds: float
+    held_seconds: float
+    setup_device_seconds: float | None  # what `watch_device` read when the first text was served
+    greeted_at: float | None
     started_at: float | None
+    ended_at: float | None
+    done_at: float | None
     last_request_at: float | None
     saved: bool
     saved_seconds: float | None
@@ -101,11 +111,14 @@ class TextServer:
         }
         self._lock = threading.RLock()
         self._state = state.read(folder)
+        self._device_seconds: Callable[[], float] = lambda: 0.0
         self._clock: float | None = None  # monotonic, when this server's part of `seconds` began
+        self._held: float | None = None  # monotonic, likewise for `held_seconds`
         self._warm: float | None = None  # monotonic, likewise for the warm-up
         self._uploads = Uploads(folder, max_bytes=max_checkpoint_bytes)
         self._reports = Reports(on_report)
-        self._broken: OSError | None = None
+        self._broken: Exception | None = None
+        self._over = threading.Event()
         self._acknowledged = threading.Event()
         self._listener = Listener(socket, self._serve, limit=MAX_REQUEST_BYTES, idle=self._reports.flush)
         self._verbs: dict[str, Verb] = {
@@ -115,6 +128,10 @@ class TextServer:
 
     def start(self) -> None:
         """Listen, on threads of its own."""
+        with self._lock:
+            self._held = time.monotonic()
+            self._clock = self._held if self._state.phase == "training" else None
+            self._warm = self._held if self._state.phase == "warming" else None
         self._listener.start()
 
     def stop(self) -> None:
@@ -123,13 +140,22 @@ class TextServer:
         self._reports.flush()
         with self._lock:
             self._remember()
+            self._held = None
+
+    def watch_device(self, seconds: Callable[[], float]) -> None:
+        """Where to read the device seconds the container has used so far, at the moment the first text is served."""
+        self._device_seconds = seconds
+
+    def wait_over(self, timeout: float) -> None:
+        """Return when the client has said done or failed, or after `timeout` seconds."""
+        self._over.wait(timeout)
 
     def acknowledge(self) -> None:
         """Let a client that said done or failed go; the clocks of its container have been read."""
         self._acknowledged.set()
 
     def progress(self) -> Progress:
-        """How far it is; raises the OSError that kept the server from writing its state or a checkpoint."""
+        """How far it is; raises what kept the server from writing its state or a checkpoint, or reading a clock."""
         with self._lock:
             if self._broken is not None:
                 raise self._broken
@@ -140,7 +166,13 @@ class TextServer:
                 batches=now.batches,
                 fraction=self._fraction(with_batches=True),
                 seconds=self._seconds(),
+                warm_seconds=self._warmed(),
+                held_seconds=self._held_so_far(),
+                setup_device_seconds=now.setup_device_seconds,
+                greeted_at=now.greeted_at,
                 started_at=now.started_at,
+                ended_at=now.ended_at,
+                done_at=now.done_at,
                 last_request_at=now.last_request_at,
                 saved=now.save >= 0 and all((self._folder / name).is_file() for name in (MODEL_FILE, CONFIG_FILE)),
                 saved_seconds=now.saved_seconds,
@@ -173,19 +205,22 @@ class TextServer:
                 self._remember()
             except Malformed:
                 raise
-            except OSError as error:  # our disk: the runner learns of it by progress()
+            except Exception as error:  # our disk, or our engine: the runner learns of it by progress()
                 self._broken = error
-                raise
+                raise Closed("the server is broken") from error
         return reply
 
     def _remember(self) -> None:
         self._state.seconds, self._state.warm_seconds = self._seconds(), self._warmed()
+        self._state.held_seconds = self._held_so_far()
         now = time.monotonic()
+        self._held = now if self._held is not None else None
         self._clock = now if self._clock is not None else None
         self._warm = now if self._warm is not None else None
         state.write(self._folder, self._state)
 
     def _greet(self, message: Mapping[str, Any], payload: bytearray) -> "Reply":
+        self._state.greeted_at = self._state.greeted_at or time.time()
         told = {"progress": self._fraction(), "number": self._state.number, "save": self._state.save}
         return {**self._hello, **told}, b""
 
@@ -255,9 +290,12 @@ class TextServer:
         if self._clock is not None or self._state.phase in ("saving", "done", "failed"):
             return
         if self._state.phase in ("waiting", "warming"):
+            self._state.setup_device_seconds = self._device_seconds()
+            self._state.started_held_seconds = self._held_so_far()
             # Warming longer than allowed counts as training.
-            self._state.seconds = max(self._warmed() - WARM_SECONDS, 0.0)
+            self._state.warm_seconds = self._warmed()
             self._warm = None
+            self._state.seconds = max(self._state.warm_seconds - WARM_SECONDS, 0.0)
             self._state.phase, self._state.started_at = "training", time.time()
         self._clock = time.monotonic()
 
@@ -270,6 +308,9 @@ class TextServer:
 
     def _warmed(self) -> float:
         return self._state.warm_seconds + (time.monotonic() - self._warm if self._warm is not None else 0.0)
+
+    def _held_so_far(self) -> float:
+        return self._state.held_seconds + (time.monotonic() - self._held if self._held is not None else 0.0)
 
     def _fraction(self, *, with_batches: bool = False) -> float:
         """Of the budget. A variant's own schedule does not see that a smoke check ends after a few batches."""
@@ -307,19 +348,23 @@ class TextServer:
             return {"error": str(error)}, b""
         if complete:
             now.save, now.refused = number, ""
-            now.saved_seconds = time.time() - now.started_at if now.started_at else None
+            now.saved_seconds = self._held_so_far() - now.started_held_seconds if now.started_at else None
         return {}, b""
 
     def _done(self, message: Mapping[str, Any], payload: bytearray) -> "Reply":
         if self._state.phase != "failed":
             self._stop_clock()
-            self._state.phase, self._state.last_request_at = "done", time.time()
+            self._state.phase = "done"
+            self._state.done_at = self._state.last_request_at = time.time()
+            self._over.set()
         return {}, b""
 
     def _failed(self, message: Mapping[str, Any], payload: bytearray) -> "Reply":
         if self._state.phase not in ("done", "failed"):
             self._stop_clock()
-            self._state.phase, self._state.last_request_at = "failed", time.time()
+            self._state.phase = "failed"
+            self._state.done_at = self._state.last_request_at = time.time()
+            self._over.set()
             self._state.error = str(message.get("error", ""))[:MAX_ERROR]
             self._state.traceback = str(message.get("traceback", ""))[-MAX_TRACEBACK:]
         return {}, b""

@@ -12,7 +12,7 @@ Phase = Literal["waiting", "warming", "training", "saving", "done", "failed"]
 
 @dataclass
 class State:
-    """Where one training is. Times ending in `_at` are seconds since 1970, `seconds` is since the first batch."""
+    """Where one training is. Times ending in `_at` are seconds since 1970; the other seconds are those of Progress."""
 
     phase: Phase = "waiting"
     number: int = -1  # of the last batch served
@@ -23,11 +23,16 @@ class State:
     batches: int = 0
     seconds: float = 0.0
     warm_seconds: float = 0.0
-    started_at: float | None = None
+    held_seconds: float = 0.0
+    started_held_seconds: float = 0.0  # `held_seconds` when the first text was served
+    setup_device_seconds: float | None = None
+    greeted_at: float | None = None
+    started_at: float | None = None  # when the first text was served
     ended_at: float | None = None  # when the budget was used up
+    done_at: float | None = None
     last_request_at: float | None = None
     save: int = -1  # the number of the last complete save
-    saved_seconds: float | None = None  # from the first batch to the last complete save
+    saved_seconds: float | None = None
     refused: str = ""  # why the last save was refused
     error: str = ""
     traceback: str = ""
