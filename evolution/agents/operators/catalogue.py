@@ -2,8 +2,10 @@
 
 from evolution.agents.operators import (
     activation,
+    batches,
     head,
     initialisation,
+    loop,
     normalisation,
     numbers,
     optimiser,
@@ -14,7 +16,9 @@ from evolution.agents.operators import (
 )
 from evolution.agents.operators.operator import Operator
 
-FAMILIES = (normalisation, activation, positions, head, initialisation, residual, optimiser, schedule, settings)
+FAMILIES = (
+    normalisation, activation, positions, head, initialisation, residual, optimiser, schedule, batches, loop, settings,
+)
 CATALOGUE: dict[str, Operator] = {one.name: one for family in FAMILIES for one in family.OPERATORS}
 
 

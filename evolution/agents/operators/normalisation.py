@@ -42,6 +42,17 @@ def qk_norm(module: cst.Module, rng: Random) -> cst.Module | None:
     return tree.exchange(module, (anchor, tree.before(anchor, line)))
 
 
+def embedding_norm(module: cst.Module, rng: Random) -> cst.Module | None:
+    """The residual stream is normalised before it enters the first block."""
+    stack, functional = blocks.stack(module), tree.local(module, "torch.nn.functional")
+    if stack is None or functional is None or f"{stack.stream} = {functional}.rms_norm({stack.stream}" in module.code:
+        return None
+    x = stack.stream
+    return tree.exchange(
+        module, (stack.loop, tree.before(stack.loop, f"{x} = {functional}.rms_norm({x}, ({x}.size(-1),))\n"))
+    )
+
+
 def _normalised(function: cst.FunctionDef, name: str) -> bool:
     return any(
         "norm" in tree.called(call).lower() and call.args and tree.code(call.args[0].value) == name
@@ -71,5 +82,14 @@ OPERATORS = (
         expected="Lower perplexity, most of all at higher learning rates; two small extra norms per layer, so MFU "
         "drops slightly.",
         apply=qk_norm,
+    ),
+    Operator(
+        name="embedding_norm",
+        title="Normalise the embeddings",
+        hypothesis="Embeddings start so small that the first blocks drown them: at unit length they keep their say.",
+        rationale="Le Scao et al., BLOOM (2022), section 3.2: a norm right after the embedding, found to steady "
+        "training; Jordan et al., modded-nanogpt (2024), have it without weights.",
+        expected="Lower perplexity on small budgets; one small norm more, MFU unchanged.",
+        apply=embedding_norm,
     ),
 )

@@ -1,5 +1,6 @@
 """Operators on the rule that turns gradients into steps."""
 
+import re
 from random import Random
 
 import libcst as cst
@@ -82,6 +83,23 @@ class Lion({torch}.optim.Optimizer):
 '''
 
 
+CAUTIOUS = '''
+class Cautious({torch}.optim.AdamW):
+    """AdamW whose steps leave out what points against the present gradient (Liang et al. 2024)."""
+
+    @{torch}.no_grad()
+    def step(self, closure=None):
+        moved = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
+        before = [p.clone() for p in moved]
+        result = super().step(closure)
+        for p, old in zip(moved, before):
+            step = p - old
+            agrees = step * p.grad < 0
+            p.copy_(old + step * agrees * (agrees.numel() / (agrees.sum() + 1)))
+        return result
+'''
+
+
 def muon(module: cst.Module, rng: Random) -> cst.Module | None:
     """AdamW becomes Muon for the matrices inside the blocks and stays AdamW for the rest."""
     found, torch, nn = _adamw(module), tree.local(module, "torch"), tree.local(module, "torch.nn")
@@ -124,6 +142,29 @@ def lion(module: cst.Module, rng: Random) -> cst.Module | None:
     return tree.define(changed, LION.format(torch=torch))
 
 
+def cautious(module: cst.Module, rng: Random) -> cst.Module | None:
+    """AdamW leaves out the parts of a step that the gradient of now disagrees with."""
+    found, torch = _adamw(module), tree.local(module, "torch")
+    if found is None or torch is None or re.search(r"class \w+\([\w.]*AdamW\)", module.code):
+        return None
+    changed = tree.exchange(module, (found, found.with_changes(func=cst.Name("Cautious"))))
+    return tree.define(changed, CAUTIOUS.format(torch=torch))
+
+
+def nadam(module: cst.Module, rng: Random) -> cst.Module | None:
+    """AdamW becomes NAdam with the same decoupled weight decay."""
+    found = _adamw(module)
+    known = ("lr", "betas", "eps", "weight_decay", "foreach")
+    if found is None or any(a.star or (a.keyword is not None and a.keyword.value not in known) for a in found.args):
+        return None
+    func = tree.expression(tree.code(found.func).replace("AdamW", "NAdam"))
+    if not isinstance(func, cst.Attribute):
+        return None  # imported by its own name
+    return tree.exchange(
+        module, (found, tree.with_argument(found.with_changes(func=func), "decoupled_weight_decay=True"))
+    )
+
+
 def fused_optimiser(module: cst.Module, rng: Random) -> cst.Module | None:
     """AdamW updates all its weights in one kernel."""
     found = _adamw(module)
@@ -152,6 +193,22 @@ OPERATORS = (
         "the scale of its settings.",
         expected="Perplexity about the same; one moment less to keep and update, so MFU slightly higher.",
         apply=lion,
+    ),
+    Operator(
+        name="cautious",
+        title="Steps that agree with the gradient",
+        hypothesis="Momentum that points against the gradient of now undoes what it has just learned.",
+        rationale="Liang et al., Cautious Optimizers: Improving Training with One Line of Code (2024), algorithm 1.",
+        expected="Slightly lower perplexity; three passes over the weights more for each step, so MFU lower.",
+        apply=cautious,
+    ),
+    Operator(
+        name="nadam",
+        title="Nesterov momentum in Adam",
+        hypothesis="Looking one step ahead along the momentum corrects it before it overshoots.",
+        rationale="Dozat, Incorporating Nesterov Momentum into Adam (2016), with decoupled weight decay as in AdamW.",
+        expected="Perplexity the same or slightly lower; MFU unchanged.",
+        apply=nadam,
     ),
     Operator(
         name="fused_optimiser",

@@ -70,6 +70,16 @@ def longer_memory(module: cst.Module, rng: Random) -> cst.Module | None:
     return _beta2(module, lambda beta: 0.99 if 0.8 <= beta < 0.99 else None)
 
 
+def decay_to_zero(module: cst.Module, rng: Random) -> cst.Module | None:
+    """The learning rate ends at zero."""
+    return turned(module, r"_?(min_|final_)(learning_rate|lr)", lambda rate: 0.0 if rate > 0 else None)
+
+
+def fewer_heads(module: cst.Module, rng: Random) -> cst.Module | None:
+    """Half as many heads, each twice as wide."""
+    return turned(module, r"_?(n_|num_)?heads?", lambda count: count / 2 if count >= 4 and count % 2 == 0 else None)
+
+
 def _beta2(module: cst.Module, turn: Turn) -> cst.Module | None:
     """Turn beta2, whether it stands by itself or as the second of `betas`."""
     pairs = [
@@ -175,5 +185,22 @@ OPERATORS = (
         "per step is small.",
         expected="Slightly lower perplexity with small batches; MFU unchanged.",
         apply=longer_memory,
+    ),
+    Operator(
+        name="decay_to_zero",
+        title="Learning rate falls to zero",
+        hypothesis="What is left of the rate at the end is noise that the last steps add.",
+        rationale="Bergsma et al., Straight to Zero (2025): a rate that ends at zero beats one that ends at a tenth.",
+        expected="Slightly lower perplexity; MFU unchanged.",
+        apply=decay_to_zero,
+    ),
+    Operator(
+        name="fewer_heads",
+        title="Half as many heads, twice as wide",
+        hypothesis="In a narrow model heads of 32 numbers tell positions apart badly: fewer and wider ones see more.",
+        rationale="Michel et al., Are Sixteen Heads Really Better than One? (2019); Kaplan et al. (2020), section 3.1: "
+        "the shape matters little at the same size.",
+        expected="Perplexity about the same; MFU higher, because the products in attention are larger.",
+        apply=fewer_heads,
     ),
 )

@@ -16,7 +16,9 @@ from tests.evolution.agents.conftest import texts
 
 TREES = ("builtin", "nanogpt")
 # They turn a number a bit further each time, up to a bound: a second time is another proposal.
-STEPS = {"higher_learning_rate", "lower_learning_rate", "smaller_batch", "shorter_warmup"}
+STEPS = {
+    "higher_learning_rate", "lower_learning_rate", "smaller_batch", "shorter_warmup", "tighter_clip", "fewer_heads",
+}
 STRUCTURAL = sorted(set(CATALOGUE) - STEPS)
 
 
