@@ -14,19 +14,19 @@ NEEDLE = RANDOM.bytes(64)
 
 def test_strings_that_occur_are_found_wherever_they_are() -> None:
     text = NOISE[:300] + RANDOM.bytes(300)
-    known = occurs_in(text, NOISE)
+    (known,) = occurs_in([text], NOISE)
     assert known[: 300 - 63].all()
     assert not known[300 - 63 + 1 :].any()
 
 
 def test_pieces_do_not_hide_what_lies_across_their_border(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overlap, "_CHUNK", 1024)
-    assert occurs_in(NOISE[1000:1100], NOISE).all()
+    monkeypatch.setattr(overlap, "_ROLL", 1024)
+    assert occurs_in([NOISE[1000:1100]], NOISE)[0].all()
 
 
 def test_a_short_text_has_no_strings() -> None:
-    assert occurs_in(b"short", NOISE).shape == (0,)
-    assert not occurs_in(NOISE[:100], b"short").any()
+    assert [known.shape for known in occurs_in([b"short", b""], NOISE)] == [(0,), (0,)]
+    assert not occurs_in([NOISE[:100]], b"short")[0].any()
 
 
 @pytest.mark.parametrize("place", [0, 1, 31, 32, 33, 63, 1000, 20_000])

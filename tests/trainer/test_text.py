@@ -1,10 +1,12 @@
 import hashlib
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.trainer.conftest import sentences
+from trainer.harness.outside import text as texts
 from trainer.harness.outside.text import Text, TextError, needles, prepare, windows
 
 
@@ -21,7 +23,7 @@ def test_bytes_are_split_90_5_5_in_the_order_of_the_text() -> None:
 def test_characters_are_those_of_the_training_text_and_one_unknown() -> None:
     raw = sentences(2, 2000) + "äöü€ only at the end ".encode() * 40
     text = prepare(raw, vocabulary="chars", context=64)
-    seen = sorted(set(text.parts["train"].raw.decode()))
+    seen = sorted(set(bytes(text.parts["train"].raw).decode()))
     assert text.vocab_size == len(seen) + 1
     assert seen[int(text.train[0])] == raw.decode()[0]
     assert (text.parts["private"].tokens == len(seen)).any()
@@ -47,8 +49,8 @@ def test_characters_need_utf8() -> None:
         prepare(b"\xff\xfe" * 50_000, vocabulary="chars", context=64)
 
 
-def test_a_directory_of_tokens_is_not_supported_yet() -> None:
-    with pytest.raises(TextError, match="not supported yet"):
+def test_a_directory_of_tokens_is_no_vocabulary_for_a_text() -> None:
+    with pytest.raises(TextError, match="takes no text"):
         prepare(sentences(2, 1000), vocabulary="data/tokens", context=64)
 
 
@@ -56,7 +58,7 @@ def test_windows_are_disjoint_pieces_of_the_held_out_text(text: Text) -> None:
     found = text.windows("public")
     assert found.dtype == np.uint16
     assert found.shape[1] == text.context + 1
-    raw = text.parts["public"].raw
+    raw = bytes(text.parts["public"].raw)
     places = [raw.index(bytes(row.astype(np.uint8))) for row in found]
     assert all(later - earlier >= 65 for earlier, later in pairwise(places))
 
@@ -90,7 +92,7 @@ def test_windows_work_on_characters_of_several_bytes() -> None:
     rng = np.random.default_rng(0)
     raw = "".join(chr(int(n)) for n in rng.integers(0xE0, 0x180, size=40_000)).encode()
     text = prepare(raw, vocabulary="chars", context=16)
-    every = windows(text.parts["public"], train=text.parts["train"], context=16)
+    every = windows(text.parts["public"], text.known("public"), context=16)
     assert len(every) == len(text.parts["public"].tokens) // 17
 
 
@@ -101,10 +103,46 @@ def test_a_few_windows_serve_for_checks(text: Text) -> None:
 def test_needles_are_held_out_strings_that_the_training_text_does_not_have(text: Text) -> None:
     found = needles(text, np.random.default_rng(0), 40)
     assert len(found) == len(set(found)) == 40
-    held_out = text.parts["public"].raw, text.parts["private"].raw
+    held_out = [bytes(text.parts[split].raw) for split in texts.HELD_OUT]
     assert all(any(needle in part for part in held_out) for needle in found)
-    assert not any(needle in text.parts["train"].raw for needle in found)
+    assert not any(needle in bytes(text.parts["train"].raw) for needle in found)
 
 
 def test_validation_is_a_slice_of_the_training_text(text: Text) -> None:
-    assert bytes(text.validation.astype(np.uint8)) in text.parts["train"].raw
+    assert bytes(text.validation.astype(np.uint8)) in bytes(text.parts["train"].raw)
+
+
+@pytest.fixture
+def raw() -> bytes:
+    """Half known text, half new, with characters of two bytes."""
+    return sentences(5, 1500) + sentences(5, 200) + "größer ".encode() * 9 + sentences(6, 1500)
+
+
+@pytest.mark.parametrize("vocabulary", ["bytes", "chars"])
+def test_what_is_kept_in_the_cache_is_what_was_found(raw: bytes, vocabulary: str, tmp_path: Path) -> None:
+    plain = prepare(raw, vocabulary=vocabulary, context=64)
+    for _ in range(2):
+        text = prepare(raw, vocabulary=vocabulary, context=64, cache=tmp_path)
+        for split in texts.HELD_OUT:
+            assert np.array_equal(text.windows(split), plain.windows(split))
+            assert np.array_equal(text.parts[split].tokens, plain.parts[split].tokens)
+            assert text.parts[split].raw == plain.parts[split].raw
+        assert np.array_equal(text.train, plain.train)
+        assert np.array_equal(text.token_bytes, plain.token_bytes)
+
+
+def test_the_cache_is_read(raw: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = prepare(raw, vocabulary="chars", context=64, cache=tmp_path).windows("public")
+    monkeypatch.setattr(texts, "occurs_in", None)
+    monkeypatch.setattr(texts, "_find_characters", None)
+    assert np.array_equal(prepare(raw, vocabulary="chars", context=64, cache=tmp_path).windows("public"), expected)
+
+
+def test_a_damaged_cache_is_computed_again_and_mended(raw: bytes, tmp_path: Path) -> None:
+    expected = prepare(raw, vocabulary="chars", context=64, cache=tmp_path).windows("public")
+    whole = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert len(whole) == 2
+    for path, content in whole.items():
+        path.write_bytes(content[:-9] + bytes(9))
+    assert np.array_equal(prepare(raw, vocabulary="chars", context=64, cache=tmp_path).windows("public"), expected)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == whole

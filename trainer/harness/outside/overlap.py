@@ -4,6 +4,7 @@ import mmap
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,50 +13,83 @@ from numpy.typing import NDArray
 NEEDLE_BYTES = 64
 _BLOCK = 32  # every 64-byte string, wherever it begins, covers one whole aligned block of 32
 _CHUNK = 1 << 22
-_TABLE_BITS = 24
+_ROLL = 1 << 17  # places hashed at a time: their arrays stay in the processor's cache
 _MULTIPLIER = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2**64
-_MASK = (1 << 64) - 1
 
 Hashes = NDArray[np.uint64]
+Units = NDArray[np.uint8] | NDArray[np.uint16]
+Raw = bytes | memoryview
 
 
-def occurs_in(text: bytes, other: bytes) -> NDArray[np.bool_]:
-    """Whether the 64 bytes that begin at each place of `text` occur anywhere in `other`: [max(len(text) - 63, 0)].
+def occurs_in(texts: Sequence[Raw], other: Raw, *, unit: int = 1) -> list[NDArray[np.bool_]]:
+    """For each of `texts`: whether the 64 bytes that begin at each place of it occur anywhere in `other`.
 
-    By 64-bit hashes: a string that occurs is always found; one that does not is taken for one with odds of about 1e-10.
+    Places are `unit` bytes apart (2 for texts of uint16 tokens) and so many in a text: max(places - 64 / unit + 1, 0).
+    `other` is read once, in pieces, so that it may be a mapped file of any size. By 64-bit hashes: a string that occurs
+    is always found; one X
     """
-    wanted = _rolling(text)
-    table = np.zeros(1 << _TABLE_BITS, dtype=bool)  # a first look that is cheap, for texts of gigabytes
-    table[wanted >> np.uint64(64 - _TABLE_BITS)] = True
-    ordered, found = np.unique(wanted), np.zeros(0, dtype=np.uint64)
-    for start in range(0, max(len(other) - NEEDLE_BYTES + 1, 0), _CHUNK):
-        hashes = _rolling(other[start : start + _CHUNK + NEEDLE_BYTES - 1])
-        likely = hashes[table[hashes >> np.uint64(64 - _TABLE_BITS)]]
-        found = np.union1d(found, np.intersect1d(likely, ordered))
-    return np.isin(wanted, found)
+    hashes = [_rolling(_units(text, unit), span=NEEDLE_BYTES // unit) for text in texts]
+    ordered, inverse = np.unique(np.concatenate(hashes), return_inverse=True)
+    found = _found_among(ordered, _units(other, unit), span=NEEDLE_BYTES // unit)
+    return np.split(found[inverse], np.cumsum([len(one) for one in hashes])[:-1])
 
 
-def _rolling(text: bytes) -> Hashes:
-    """The polynomial hash (Karp & Rabin 1987) of the 64 bytes that begin at each place: [max(len(text) - 63, 0)]."""
-    size = len(text)
-    if size < NEEDLE_BYTES:
+def _found_among(ordered: Hashes, other: Units, *, span: int) -> NDArray[np.bool_]:
+    """Which of the `ordered` hashes occur among those of `other`: [len(ordered)]."""
+    found = np.zeros(len(ordered), dtype=bool)
+    if not len(ordered):
+        return found
+    # A first look that is cheap: about one place in sixteen passes by accident.
+    bits = min(max(len(ordered).bit_length() + 4, 16), 26)
+    shift = np.uint64(64 - bits)
+    table = np.zeros(1 << bits, dtype=bool)
+    table[ordered >> shift] = True
+    for start in range(0, max(len(other) - span + 1, 0), _ROLL):
+        hashes = _rolling(other[start : start + _ROLL + span - 1], span=span)
+        likely = hashes[table[hashes >> shift]]
+        places = np.minimum(np.searchsorted(ordered, likely), len(ordered) - 1)
+        found[places[ordered[places] == likely]] = True
+    return found
+
+
+def _units(text: Raw, unit: int) -> Units:
+    return np.frombuffer(text, dtype=f"<u{unit}")
+
+
+def _rolling(units: Units, *, span: int) -> Hashes:
+    """The polynomial hash (Karp & Rabin 1987) of the `span` units that begin at each place."""
+    if len(units) < span:
         return np.zeros(0, dtype=np.uint64)
-    powers = _powers(_MULTIPLIER, size)
-    values = _VALUES[np.frombuffer(text, dtype=np.uint8)]
-    sums = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(values * powers, dtype=np.uint64)])
-    raw: Hashes = sums[NEEDLE_BYTES:] - sums[:-NEEDLE_BYTES]  # wraps, as it should
-    hashes: Hashes = raw * _powers(pow(_MULTIPLIER, -1, 1 << 64), len(raw))
-    return hashes ^ (hashes >> np.uint64(29))
+    rising, falling = _powers(len(units))
+    sums = np.zeros(len(units) + 1, dtype=np.uint64)
+    np.cumsum(_VALUES[units] * rising, out=sums[1:])
+    hashes: Hashes = sums[span:] - sums[:-span]  # wraps, as it should
+    hashes *= falling[: len(hashes)]
+    hashes ^= hashes >> np.uint64(29)
+    return hashes
 
 
-def _powers(base: int, count: int) -> Hashes:
-    """base**0 … base**(count - 1), modulo 2**64."""
+def _powers(count: int) -> tuple[Hashes, Hashes]:
+    """m**0 … m**(count - 1) and their inverses, modulo 2**64."""
+    if count <= _ROLL + NEEDLE_BYTES:  # a piece of a text: the same numbers again and again
+        rising, falling = _piece_powers()
+        return rising[:count], falling[:count]
+    return _progression(_MULTIPLIER, count), _progression(pow(_MULTIPLIER, -1, 1 << 64), count)
+
+
+@cache
+def _piece_powers() -> tuple[Hashes, Hashes]:
+    count = _ROLL + NEEDLE_BYTES
+    return _progression(_MULTIPLIER, count), _progression(pow(_MULTIPLIER, -1, 1 << 64), count)
+
+
+def _progression(base: int, count: int) -> Hashes:
     factors = np.full(count, base, dtype=np.uint64)
     factors[:1] = 1
     return np.cumprod(factors, dtype=np.uint64)
 
 
-_VALUES: Hashes = np.random.Philox(key=64).random_raw(256)
+_VALUES: Hashes = np.random.Philox(key=64).random_raw(1 << 16)
 _WEIGHTS: Hashes = np.random.Philox(key=32).random_raw(_BLOCK // 8) | np.uint64(1)
 
 
