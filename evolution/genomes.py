@@ -11,6 +11,7 @@ from pygit2.enums import FileMode, ObjectType
 
 from evolution.errors import BadInput, Infrastructure
 from evolution.models import Experiment
+from trainer.adapters import NAMES
 from trainer.contract import MANIFEST, Genome, GenomeError, parse_genome
 
 REFS = "refs/variants/"
@@ -145,12 +146,11 @@ def genome_of(files: Mapping[str, bytes]) -> Genome:
 
 def supported(genome: Genome) -> Genome:
     """`genome`, or GenomeError when it asks for what the contract knows and this release cannot do."""
-    if genome.entry is None:
-        raise GenomeError("[train] command is not supported yet: give an entry = \"module:function\" instead")
-    if genome.processes != 1:
-        raise GenomeError("[train] processes other than 1 are not supported yet: leave it out")
-    if genome.vocabulary not in ("bytes", "chars"):
-        raise GenomeError(f"the vocabulary “{genome.vocabulary}” is not supported yet: use \"bytes\" or \"chars\"")
+    if genome.command is not None:
+        if genome.adapter not in NAMES:
+            raise GenomeError(f"there is no adapter “{genome.adapter}”: choose one of {', '.join(NAMES)}")
+        if genome.processes != 1:
+            raise GenomeError("[train] processes is for an entry: let the command start its own processes")
     return genome
 
 

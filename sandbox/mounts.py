@@ -7,7 +7,10 @@ from sandbox.drivers.base import Mount
 from trainer.contract import GENOME_DIR, HARNESS_DIR, SOCKET_PATH, WEIGHTS_DIR
 
 TRAINER = Path(trainer.__file__).parent
-INSIDE = ("__init__.py", "contract.py", "harness/__init__.py", "harness/inside")
+INSIDE = (
+    "__init__.py", "contract.py", "harness/__init__.py", "harness/inside",
+    "adapters/__init__.py", "adapters/nanogpt/__init__.py", "adapters/nanogpt/inside.py",
+)
 
 
 def of(genome: Path, socket_dir: Path, weights: Path | None) -> tuple[Mount, ...]:

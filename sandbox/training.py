@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from sandbox.drivers.base import Box, Driver, Exit, SandboxError
 from sandbox.models import AttemptState, Purpose
 from sandbox.outcome import Outcome
-from sandbox.trial import Order, Watcher, job, socket_of
+from sandbox.servers import checkpoint_files, command_server, settle, training_job
+from sandbox.trial import Order, Watcher, socket_of
 from trainer.contract import SAVE_SECONDS, Cause
+from trainer.harness.outside.command import CommandServer
 from trainer.harness.outside.server import Budget, Progress, Report, TextServer
 from trainer.harness.outside.stream import Stream
 
@@ -55,12 +57,13 @@ def train(
         latest.update({**report.numbers, "loss": report.loss, "step": float(report.step)})
         watch.report(report)
 
-    server = _text_server(order, claimed)
+    serve = _text_server if order.genome.command is None else command_server
+    server = serve(order, claimed)
     adopted = driver.adopt(f"{order.name}-train")
     if adopted is None and server.progress().started_at is not None:
         raise SandboxError("the container was lost in the middle of a training")
     server.start()
-    box = adopted or driver.start(job(order, "train", module="train", limits=order.limits))
+    box = adopted or driver.start(training_job(order))
     started = time.time()
     container = _Container(order, box, server)
     server.watch_device(container.used)
@@ -87,6 +90,7 @@ def train(
         tokens_per_second=progress.tokens / seconds if seconds > 0 else None,
         peak_memory_bytes=usage.peak_memory_bytes,
     )
+    settle(order, outcome)
     if outcome.cause is None:
         _verdict_of_training(order, progress, end, latest, outcome)
     return outcome.cause is None
@@ -136,7 +140,7 @@ class _Container:
 
     order: Order
     box: Box
-    server: TextServer
+    server: TextServer | CommandServer
     acknowledged: float | None = None  # monotonic
 
     def follow(self, watch: Watcher, outcome: Outcome, near_end: Callable[[], None]) -> Exit | None:
@@ -258,6 +262,7 @@ def _verdict_of_training(
     elif not progress.saved and progress.refused:
         outcome.cause, outcome.detail = Cause.BAD_CHECKPOINT, progress.refused
     elif not progress.saved:
-        outcome.cause, outcome.detail = Cause.NO_CHECKPOINT, "ended without a complete run.save"
+        wanted = "run.save" if order.genome.command is None else checkpoint_files(order)[0]
+        outcome.cause, outcome.detail = Cause.NO_CHECKPOINT, f"ended without a complete {wanted}"
     elif "loss" in latest and latest["loss"] is None:
         outcome.cause, outcome.detail = Cause.DIVERGED, "its loss is not a finite number"

@@ -1,0 +1,1 @@
+"""karpathy/nanoGPT, unmodified, and trainers of the same shape."""

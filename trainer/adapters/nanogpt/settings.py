@@ -1,0 +1,82 @@
+"""The settings of a nanoGPT-shaped trainer, read from its text: assignments at the top of train.py, then each
+configuration file and each --key=value of the command in their order, as its configurator.py does. Nothing is run."""
+
+import ast
+import re
+from collections.abc import Mapping, Sequence
+
+from trainer.contract import GenomeError
+
+Value = int | float | bool | str
+WHOLE = 1 << 53
+
+
+def read(files: Mapping[str, bytes], command: Sequence[str]) -> dict[str, Value]:
+    """Every setting of `command` (["python", "train.py", ...]) by name; GenomeError when a file is not there."""
+    words = list(command[1:])
+    if not words:
+        raise GenomeError("the command names no program: write command = [\"python\", \"train.py\", \"config/…\"]")
+    settings = _assignments(_text(files, words[0]), words[0])
+    for word in words[1:]:
+        if "=" not in word:
+            settings |= _assignments(_text(files, word), word)
+        elif match := re.fullmatch(r"--(\w+)=(.*)", word):
+            settings[match[1]] = literal(match[2])
+    return settings
+
+
+def literal(text: str) -> Value:
+    """`text` as configurator.py reads it: a Python literal, or else the text itself."""
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+    return value if isinstance(value, int | float | bool | str) else text
+
+
+def whole(settings: Mapping[str, Value], name: str) -> int:
+    """The setting `name`, a whole number of at least 1; GenomeError when it is none."""
+    value = settings.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value < WHOLE:
+        raise GenomeError(f"{name} is not a whole number in train.py or its configuration: set it to one")
+    return value
+
+
+def _assignments(text: str, path: str) -> dict[str, Value]:
+    """`name = literal` at the top level, up to the line that runs the configurator."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+        raise GenomeError(f"{path} cannot be read as Python: correct it") from error
+    found: dict[str, Value] = {}
+    for node in tree.body:
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and _name(node.value.func) == "exec":
+            break
+        if isinstance(node, ast.Assign) and len(node.targets) == 1:
+            name, value = _name(node.targets[0]), _value(node.value)
+            if name and value is not None:
+                found[name] = value
+    return found
+
+
+def _name(node: ast.expr) -> str:
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _value(node: ast.expr) -> Value | None:
+    """A literal, or a product such as 5 * 8."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float | bool | str):
+        return node.value
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        inner = _value(node.operand)
+        return -inner if isinstance(inner, int | float) else None
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+        left, right = _value(node.left), _value(node.right)
+        return left * right if isinstance(left, int | float) and isinstance(right, int | float) else None
+    return None
+
+
+def _text(files: Mapping[str, bytes], path: str) -> str:
+    if path not in files:
+        raise GenomeError(f"there is no {path}: name files of the checkout in the command")
+    return files[path].decode("utf-8", errors="replace")
