@@ -86,6 +86,23 @@ def names(subject: Subject) -> Verdict:
     return _listed(subject, "names", "every name is defined and every import can be there")
 
 
+def allowed(subject: Subject) -> Verdict:
+    """What a proposal brings that its parent had not. The baseline may have what it has."""
+    variant = subject.variant
+    if variant.parent is None:
+        return Verdict(True, "the baseline is taken as it is")
+    before = store_of(variant.experiment).files(variant.parent.commit)
+    changed = {
+        path: {"before": _decoded(before[path]) if path in before else None, "after": text}
+        for path, text in subject.python.items() if before.get(path) != subject.files[path]
+    }
+    try:
+        found = confined("forbidden", {"files": changed})["forbidden"]
+    except Unparsable as error:
+        return Verdict(False, str(error))
+    return _verdict(found, "no network, processes, clocks, foreign files, seeds of its own or harness")
+
+
 def new(subject: Subject) -> Verdict:
     """Against every earlier variant of the experiment, whatever became of it: a vetoed idea is not proposed again."""
     variant = subject.variant
@@ -102,7 +119,7 @@ def new(subject: Subject) -> Verdict:
 
 
 RUNGS: tuple[tuple[str, Callable[[Subject], Verdict]], ...] = (
-    ("path gate", path_gate), ("parse", parse), ("names", names), ("new", new),
+    ("path gate", path_gate), ("parse", parse), ("names", names), ("allowed", allowed), ("new", new),
 )
 
 
@@ -124,6 +141,10 @@ def _listed(subject: Subject, part: str, fine: str) -> Verdict:
         found = subject.problems[part]
     except (Unparsable, GenomeError) as error:
         return Verdict(False, str(error))
+    return _verdict(found, fine)
+
+
+def _verdict(found: list[str], fine: str) -> Verdict:
     more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     return Verdict(False, "; ".join(found[:SHOWN]) + more) if found else Verdict(True, fine)
 

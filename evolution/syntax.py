@@ -17,6 +17,7 @@ from evolution.names import problems
 TASKS = {
     "check": "evolution.syntax:check",
     "hash": "evolution.syntax:code_hash",
+    "forbidden": "evolution.forbidden:forbidden",
     "flags": "review.flags:flags",
     "operate": "evolution.agents.operators:operate",
     "fitting": "evolution.agents.operators:fitting",

@@ -26,8 +26,8 @@ def checks(variant: Variant) -> list[tuple[str, bool]]:
 def test_good_code_passes_every_check_and_waits_for_the_sandbox(experiment: Experiment) -> None:
     variant = cast.mutation(experiment)
     assert screen(variant) == Status.SCREENED
-    assert checks(variant) == [("path gate", True), ("parse", True), ("names", True), ("new", True)]
-    assert experiment.events.filter(kind="check.done", variant=variant).count() == 4
+    assert checks(variant) == [("path gate", True), ("parse", True), ("names", True), ("allowed", True), ("new", True)]
+    assert experiment.events.filter(kind="check.done", variant=variant).count() == 5
 
 
 def test_the_baseline_is_screened_too(experiment: Experiment) -> None:
@@ -45,6 +45,12 @@ def test_a_missing_name_is_stillborn(experiment: Experiment) -> None:
     variant = written(experiment, cast.MODEL.replace(b"nn.Embedding", b"nm.Embedding"))
     assert screen(variant) == Status.STILLBORN
     assert variant.reason == "model.py:13: nm is not defined"
+
+
+def test_what_no_proposal_may_bring_is_stillborn(experiment: Experiment) -> None:
+    variant = written(experiment, b"import socket\n" + cast.MODEL)
+    assert screen(variant) == Status.STILLBORN
+    assert variant.reason == "model.py:1: network: imports socket"
 
 
 def test_the_same_idea_again_is_a_duplicate_of_the_vetoed_one(experiment: Experiment) -> None:
@@ -68,7 +74,7 @@ def test_screening_again_after_a_kill_repeats_nothing(experiment: Experiment) ->
     stale = Variant.objects.get(pk=variant.pk)
     screen(variant)
     assert screen(stale) == Status.SCREENED
-    assert variant.checks.count() == 4
+    assert variant.checks.count() == 5
     assert variant.transitions.count() == 1
 
 
