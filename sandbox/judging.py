@@ -11,11 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
+from sandbox import bounds
 from sandbox.drivers.base import Box, Driver, Job
 from sandbox.models import AttemptState, Purpose
 from sandbox.outcome import Outcome
+from sandbox.servers import checkpoint_files
 from sandbox.trial import Order, Watcher, job, socket_of
-from trainer.contract import CONFIG_FILE, MODEL_FILE, Cause
+from trainer.contract import Cause
 from trainer.harness.outside import scorer
 from trainer.harness.outside.judge import AskerFailed, JudgeServer
 from trainer.harness.outside.text import SCORED_TOKENS
@@ -31,6 +33,9 @@ def judge(order: Order, driver: Driver, watch: Watcher, outcome: Outcome) -> Non
     """Fresh containers answer for the frozen weights; fill `outcome` with what the scorer found."""
     started = time.monotonic()
     _freeze(order, outcome)
+    _refuse(outcome, bounds.of_size(outcome.numbers, order.baseline))
+    if outcome.cause is not None:
+        return
     # Drawn only now that the weights cannot change any more.
     rng = np.random.default_rng(random.SystemRandom().getrandbits(64))
     names = CONTAINERS[:1] if order.purpose == Purpose.CHECK else CONTAINERS
@@ -45,7 +50,9 @@ def judge(order: Order, driver: Driver, watch: Watcher, outcome: Outcome) -> Non
             for (name, server), box in zip(servers.items(), boxes, strict=True)
         }
         watch.tick(1.0)
+        used = boxes[0].usage().cpu_seconds
         _ask(order, askers, rng, outcome)
+        _measure_answers(order, boxes[0].usage().cpu_seconds - used, outcome)
     except AskerFailed as failure:
         outcome.cause, outcome.detail = failure.cause, failure.detail
         _blame_memory(order, boxes, outcome)
@@ -86,6 +93,19 @@ def _ask(order: Order, askers: Mapping[str, scorer.Asker], rng: np.random.Genera
     )
 
 
+def _measure_answers(order: Order, cpu_seconds: float, outcome: Outcome) -> None:
+    if outcome.cause is not None:
+        return
+    tokens = outcome.numbers["scored_tokens"]
+    outcome.numbers["judge_seconds_per_token"] = cpu_seconds / tokens
+    _refuse(outcome, bounds.of_time(outcome.numbers, order.baseline, asked_tokens=tokens))
+
+
+def _refuse(outcome: Outcome, refusal: bounds.Refusal | None) -> None:
+    if refusal is not None and outcome.cause is None:
+        outcome.cause, outcome.detail = refusal
+
+
 def _scored_tokens(order: Order) -> int:
     return CPU_SCORED_TOKENS if order.gpu is None else SCORED_TOKENS
 
@@ -101,12 +121,19 @@ def _freeze(order: Order, outcome: Outcome) -> None:
     """Copy the last complete checkpoint to where the judge's containers read it, and hash it."""
     weights = order.folder / "weights"
     weights.mkdir(mode=0o755, exist_ok=True)
-    for name in (MODEL_FILE, CONFIG_FILE):
+    names = checkpoint_files(order)
+    for name in names:
         target = weights / name
         shutil.copyfile(order.folder / name, target)
         target.chmod(0o444)
-    outcome.hashes["weights"] = outcome.numbers["weights_sha256"] = _sha256(weights / MODEL_FILE)
+    outcome.hashes["weights"] = outcome.numbers["weights_sha256"] = _sha256(weights / names[0])
     outcome.hashes["text"] = order.text.sha256
+    outcome.numbers["saved_bytes"] = sum((weights / name).stat().st_size for name in names)
+    outcome.numbers["genome_bytes"] = sum(path.stat().st_size for path in _files(order.genome_dir))
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 def _sha256(path: Path) -> str:

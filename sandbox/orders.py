@@ -1,22 +1,20 @@
 """From an attempt's rows to the order a trial is run from."""
 
-import hashlib
 from dataclasses import fields, replace
 from pathlib import Path
 
 from django.conf import settings
 
-from evolution.errors import Infrastructure
 from evolution.genomes import store_of
 from evolution.models import Experiment, Variant
-from sandbox import leaks, peak, pins
+from sandbox import leaks, peak, pins, texts
 from sandbox.devices import devices, threads
 from sandbox.drivers.base import Driver, Limits
 from sandbox.limits import installation
 from sandbox.models import Attempt, Purpose, Verdict
 from sandbox.trial import Baseline, Order
 from trainer.contract import read_genome
-from trainer.harness.outside.text import Text, prepare
+from trainer.harness.outside.text import Text
 
 CHECK_WALL_SECONDS = 180.0
 FIRST_WALL_SECONDS = 6 * 3600.0  # before the baseline is known; wall clock is only the generous kill
@@ -34,10 +32,11 @@ def order(attempt: Attempt) -> tuple[Order, Driver]:
     if not genome_dir.exists():
         store_of(experiment).checkout(variant.commit, genome_dir)
     text = text_of(experiment, genome_dir)
-    leaks.refuse_known_text(text, driver, genome_dir)
     device = next((one for one in devices() if one.name == attempt.device), devices()[0])
     baseline = experiment.baseline if experiment.baseline_id != variant.pk else None
     scored = purpose != Purpose.CHECK
+    if baseline is None:
+        leaks.refuse_known_text(text, driver, genome_dir)
     return Order(
         name=f"darwin-{installation()}-{attempt.pk}",
         purpose=purpose,
@@ -57,6 +56,7 @@ def order(attempt: Attempt) -> tuple[Order, Driver]:
         labels={"attempt": str(attempt.pk), "experiment": experiment.slug,
                 "fence": str(attempt.fence)},
         image=experiment.image,
+        held_out_in=leaks.find_known_text(text, driver, genome_dir) if scored and baseline is not None else "",
     ), driver
 
 
@@ -67,11 +67,8 @@ def attempt_folder(attempt_id: int) -> Path:
 
 
 def text_of(experiment: Experiment, genome_dir: Path) -> Text:
-    genome = read_genome(genome_dir)
-    raw = (experiment.folder / "data" / "text").read_bytes()
-    if hashlib.sha256(raw).hexdigest() != experiment.data_sha256:
-        raise Infrastructure(f"the text of “{experiment.slug}” is not the one it was created with: bring that one back")
-    return prepare(raw, vocabulary=genome.vocabulary, context=genome.context)
+    """See texts.of_experiment."""
+    return texts.of_experiment(experiment, genome_dir)
 
 
 def baseline_of(experiment: Experiment, variant: Variant) -> Baseline:

@@ -39,7 +39,10 @@ class Baseline:
     setup_device_seconds: float | None = None  # before that: imports, building the model, compiling
     saved_bytes: int | None = None
     genome_bytes: int | None = None
-    judge_seconds_per_token: float | None = None
+    judge_seconds_per_token: float | None = None  # of one answer
+    load_seconds: float | None = None  # the judge's container, loading the model
+    flops_per_token: float | None = None
+    tokens_per_iteration: int | None = None  # of a trainer that owns its loop
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class Order:
     limits: Limits = field(default_factory=Limits)
     labels: Mapping[str, str] = field(default_factory=dict)
     image: str = ""  # what the containers run on, for the result's hashes
+    held_out_in: str = ""  # the file of the genome in which strings of the held-out text were found
 
     @property
     def device(self) -> str:
