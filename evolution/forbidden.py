@@ -17,8 +17,8 @@ MODULES = {
 CALLS = {
     **dict.fromkeys((
         "os.system", "os.popen", "os.fork", "os.forkpty", "os.kill", "os.killpg", "os._exit", "os.abort",
-        "os.posix_spawn", "os.execv", "os.execve", "os.execvp", "os.execl", "os.execlp", "os.spawnv", "os.nice", "os.setuid",
-        "os.sched_setaffinity", "signal.signal",
+        "os.posix_spawn", "os.execv", "os.execve", "os.execvp", "os.execl", "os.execlp", "os.spawnv", "os.nice",
+        "os.setuid", "os.sched_setaffinity", "signal.signal",
     ), "processes"),
     **dict.fromkeys((
         "sys._getframe", "sys.settrace", "sys.setprofile", "sys._current_frames", "sys.addaudithook", "__import__",
