@@ -25,6 +25,11 @@ PAIRS = 20  # of survivors whose merge is tried
 # From here on the baseline's code has passed the checks: it may be changed while it still trains.
 READY = (Status.APPROVED, Status.TRAINING, Status.MEASURED, Status.SURVIVED, Status.CULLED)
 REFUSED = "proposal.refused"
+UNITED = "They changed different places of the same ancestor's code, so that a three-way merge holds both changes"
+DRAWN = (
+    "They changed the same ancestor's code, partly in the same places: there one parent's lines were drawn, elsewhere "
+    "a three-way merge holds the changes of both"
+)
 
 
 @dataclass(frozen=True)
@@ -197,8 +202,13 @@ def _cross(one: Round) -> bool:
     order = list(_in_turn(one, one.rng))
     parents = _parents(one.experiment)
     for first, second in islice(combinations(order, 2), PAIRS):
-        files = _merged(one.store, parents, first, second)
-        if files is not None and _draft_cross(one, first, second, files):
+        files = _merged(one.store, parents, first, second, rng=None)
+        if files is not None and _draft_cross(one, first, second, files, drawn=False):
+            return True
+    for first, second in islice(combinations(order, 2), PAIRS):
+        rng = Random(f"{one.experiment.seed}/{first.number}/{second.number}")  # noqa: S311 chance, not secrecy
+        files = _merged(one.store, parents, first, second, rng=rng)
+        if files is not None and _draft_cross(one, first, second, files, drawn=True):
             return True
     return False
 
@@ -208,18 +218,20 @@ def _parents(experiment: Experiment) -> dict[int, list[int]]:
     return {number: [one for one in both if one is not None] for number, *both in rows}
 
 
-def _merged(store: Store, parents: dict[int, list[int]], first: Variant, second: Variant) -> crossover.Files | None:
-    """The tree with the changes of both; None when they collide or nothing is new."""
+def _merged(
+    store: Store, parents: dict[int, list[int]], first: Variant, second: Variant, *, rng: Random | None
+) -> crossover.Files | None:
+    """The tree with the changes of both; None when they collide (with `rng` a side is drawn) or nothing is new."""
     number = lineage.nearest_common_ancestor(parents, first.number, second.number)
     if number is None or number in (first.number, second.number):
         return None  # strangers; or one descends from the other, and the merge would be the younger one again
     base = first.experiment.variants.get(number=number)
     files = [store.files(variant.commit) for variant in (base, first, second)]
-    merged = crossover.merge(*files)
+    merged = crossover.merge(*files, rng=rng)
     return None if isinstance(merged, crossover.Conflicts) or merged in files else merged
 
 
-def _draft_cross(one: Round, first: Variant, second: Variant, files: crossover.Files) -> bool:
+def _draft_cross(one: Round, first: Variant, second: Variant, files: crossover.Files, *, drawn: bool) -> bool:
     better, other = sorted((first, second), key=lambda parent: parent.perplexity or float("inf"))
     if one.experiment.variants.filter(kind=Kind.CROSSOVER, parent=better, other_parent=other).exists():
         return False
@@ -228,8 +240,8 @@ def _draft_cross(one: Round, first: Variant, second: Variant, files: crossover.F
             one.experiment, parent=better, other_parent=other, files=files, kind=Kind.CROSSOVER,
             author="operator:crossover", generation=one.generation, title=f"Crossover of {better} and {other}",
             hypothesis=f"What {better} (“{better.title}”) and {other} (“{other.title}”) changed helps together too.",
-            rationale="They changed different places of the same ancestor's code, so that a three-way merge holds "
-            "both changes; recombining what survived is what sets a genetic algorithm apart (Holland 1975).",
+            rationale=f"{DRAWN if drawn else UNITED}; recombining what survived is what sets a genetic algorithm apart "
+            "(Holland 1975).",
             expected=f"a lower perplexity than that of {better}",
         )
     except PatchRefused:

@@ -1,5 +1,7 @@
 """Recombining two programs, and the family they come from."""
 
+from random import Random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,6 +51,21 @@ def test_a_removed_file_stays_removed_unless_the_other_changed_it() -> None:
 def test_added_files_meet_only_when_they_are_the_same() -> None:
     assert merge(BASE, {**BASE, "c.py": b"1\n"}, {**BASE, "d.py": b"2\n"}) == {**BASE, "c.py": b"1\n", "d.py": b"2\n"}
     assert merge(BASE, {**BASE, "c.py": b"1\n"}, {**BASE, "c.py": b"2\n"}) == Conflicts(("c.py",))
+
+
+def test_with_chance_a_collision_takes_one_parents_lines_and_the_rest_of_both() -> None:
+    first, second = a(one=b"1", three=b"3"), a(three=b"iii", five=b"5")
+    found = {merge(BASE, first, second, rng=Random(seed))["a.py"] for seed in range(20)}  # type: ignore[index]
+    assert found == {b"1\ntwo\n3\nfour\n5\n", b"1\ntwo\niii\nfour\n5\n"}
+
+
+def test_with_chance_a_file_that_one_removed_and_the_other_changed_is_still_a_conflict() -> None:
+    assert merge(BASE, {"a.py": BASE["a.py"]}, {**BASE, "b.py": b"y\n"}, rng=Random(1)) == Conflicts(("b.py",))
+
+
+def test_with_chance_nothing_else_changes() -> None:
+    for one, other in ((a(one=b"1"), a(five=b"5")), (a(one=b"1", three=b"3"), a(one=b"1", five=b"5"))):
+        assert merge(BASE, one, other, rng=Random(1)) == merge(BASE, one, other)
 
 
 LINES = st.lists(st.sampled_from([b"p\n", b"q\n", b"r\n", b"s"]), max_size=8).map(b"".join)
