@@ -5,14 +5,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from evolution.confined import Unparsable, confined
+from evolution.errors import BadInput
 from evolution.genomes import read_directory
+from evolution.outline import packed
 from sandbox.drivers.base import Job, Mount
 from sandbox.models import Purpose
 from sandbox.outcome import Outcome
 from sandbox.trial import Order, job, socket_of
 from trainer.adapters.base import Adapter, Invocation, TrainingText
 from trainer.adapters.registry import adapter
-from trainer.contract import CONFIG_FILE, GENOME_DIR, MODEL_FILE, OUT_DIR
+from trainer.contract import CONFIG_FILE, GENOME_DIR, MODEL_FILE, OUT_DIR, Genome
 from trainer.harness.outside.command import Command, CommandServer
 from trainer.harness.outside.server import Report
 from trainer.harness.outside.text import Text
@@ -28,7 +31,7 @@ def checkpoint_files(order: Order) -> tuple[str, ...]:
 
 
 def command_server(order: Order, on_report: Callable[[Report], None]) -> CommandServer:
-    """The server of a genome with a command. GenomeError when its adapter cannot make sense of it."""
+    """The server of a genome with a command; BadInput when its adapter cannot make sense of it."""
     owner, each = adapter(order.genome.adapter), tokens_per_iteration(order)
     check = order.purpose == Purpose.CHECK
     told = Invocation(
@@ -54,9 +57,20 @@ def tokens_per_iteration(order: Order) -> int:
         return order.baseline.tokens_per_iteration
     if order.purpose == Purpose.CHECK:
         return 1
-    return adapter(order.genome.adapter).tokens_per_iteration(
-        read_directory(order.genome_dir), order.genome.command or ()
-    )
+    return iteration_of(order.genome, read_directory(order.genome_dir))
+
+
+def iteration_of(genome: Genome, files: dict[str, bytes]) -> int:
+    """Tokens of one iteration of a genome with a command, read in a child with limits; BadInput when it says none."""
+    try:
+        told = confined("iteration", {
+            "adapter": genome.adapter, "command": list(genome.command or ()), "files": packed(files),
+        })
+    except Unparsable as error:
+        raise BadInput(f"the settings of “{genome.name}” cannot be read: {error}") from error
+    if "refused" in told:
+        raise BadInput(f"the settings of “{genome.name}” cannot be read: {told['refused']}")
+    return int(told["tokens"])
 
 
 def training_job(order: Order) -> Job:

@@ -9,14 +9,14 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from trainer.adapters.base import Claim, Invocation, TrainingText
+from trainer.adapters.base import Claim, Invocation, Tokens, TrainingText
 from trainer.adapters.nanogpt import settings as reading
 from trainer.contract import MANIFEST, GenomeError
 
 NEEDED = "train.py", "model.py"
 DEFAULT_CONFIG = "config/train_shakespeare_char.py"
 OWN_CONFIG = "config/darwin.py"  # written when settings are given at import
-CHECK_ITERATIONS = 8
+CHECK_ITERATIONS = 2  # that it trains, saves, and ends
 EVAL_BATCHES = 10  # of each look at training and validation loss: claimed numbers, so few are enough
 SAVES = 20  # within a run that may be stopped at any time
 DROPPED_FOLDERS = "data", "assets", "out"
@@ -92,13 +92,13 @@ class NanoGPT:
         train = text.train[: len(text.train) - len(text.validation)]
         offset = int(np.random.default_rng(seed).integers(len(train)))
         directory.mkdir(parents=True, exist_ok=True)
-        _write(directory / "train.bin", np.roll(train, -offset).astype("<u2").tobytes())
-        _write(directory / "val.bin", text.validation.astype("<u2").tobytes())
+        _write(directory / "train.bin", train[offset:], train[:offset])
+        _write(directory / "val.bin", text.validation)
         meta: dict[str, object] = {"vocab_size": text.vocab_size}
         if text.alphabet is not None:
             meta["itos"] = dict(enumerate(text.alphabet))
             meta["stoi"] = {letter: token for token, letter in enumerate(text.alphabet)}
-        _write(directory / "meta.pkl", pickle.dumps(meta))
+        _readable(directory / "meta.pkl").write_bytes(pickle.dumps(meta))
 
     def claimed(self, line: str) -> Claim | None:
         if len(line) > MAX_LINE:
@@ -168,7 +168,15 @@ def _number(text: str | None) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Readable by the sandbox's unprivileged user."""
-    path.write_bytes(content)
+def _write(path: Path, *parts: Tokens) -> None:
+    """One after the other, without a copy in memory: a text of tokens may be larger than that."""
+    with _readable(path).open("wb") as file:
+        for part in parts:
+            part.astype("<u2", copy=False).tofile(file)
+
+
+def _readable(path: Path) -> Path:
+    """`path` as an empty file that the sandbox's unprivileged user may read."""
+    path.touch()
     path.chmod(0o644)
+    return path
