@@ -81,6 +81,10 @@ class CommandServer:
         with self._lock:
             state.write(self._folder, self._state)
 
+    def rewind(self) -> bool:
+        """Whether a new container could go on where a lost one was: a command starts at its beginning."""
+        return False
+
     def watch_device(self, seconds: Callable[[], float]) -> None:
         """Where to read the device seconds the container has used so far."""
         self._device_seconds = seconds
@@ -108,6 +112,7 @@ class CommandServer:
                 warm_seconds=0.0,
                 held_seconds=self._seconds(),
                 setup_device_seconds=now.setup_device_seconds,
+                carried_device_seconds=0.0,
                 greeted_at=now.greeted_at,
                 started_at=now.started_at,
                 ended_at=now.ended_at,
@@ -154,7 +159,7 @@ class CommandServer:
         now = self._state
         if now.phase == "waiting":
             now.setup_device_seconds = self._device_seconds()
-            now.phase, now.batches, now.started_at, now.last_request_at = "training", 1, time.time(), time.time()
+            now.phase, now.number, now.started_at, now.last_request_at = "training", 0, time.time(), time.time()
         return {}
 
     # --- what it prints ---------------------------------------------------------------------------------------------
