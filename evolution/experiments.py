@@ -145,7 +145,7 @@ def _insert(planned: Plan, owner: AbstractBaseUser | None) -> Experiment:
         with transaction.atomic():
             return Experiment.objects.create(
                 slug=planned.slug, owner_id=owner.pk if owner else None,
-                genome_sha256=digest(planned.files), data_sha256=hashlib.sha256(planned.text).hexdigest(),
+                genome_sha256=digest(planned.files), data_sha256=planned.data_sha256,
                 **planned.fields,
             )
     except IntegrityError:
@@ -170,7 +170,8 @@ def _write_folder(folder: Path, planned: Plan) -> None:
             shutil.rmtree(folder)  # a creation that was killed half way: it has no journal
         (folder / "data").mkdir(parents=True)
         folder.chmod(0o700)
-        _write_private(folder / "data" / "text", planned.text)
+        if planned.text is not None:
+            _write_private(folder / "data" / "text", planned.text)
         Store.create(folder / "genomes.git")
     except OSError as error:
         raise Infrastructure(f"{folder} cannot be written ({error.strerror}): free some space on the disk") from error

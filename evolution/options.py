@@ -1,5 +1,6 @@
 """The options of an experiment: what may be asked for, and what is made of it."""
 
+import hashlib
 import math
 import re
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from evolution.errors import BadInput
 from evolution.genomes import genome_of, read_directory, store_of, supported
 from evolution.models import Experiment, ReviewMode, Selection
 from trainer.contract import MANIFEST, Genome, GenomeError
+from trainer.tokens import TokenFiles
 
 BUILTIN = "builtin"
 DEFAULT_BUDGET_TOKENS = 500_000  # about half a minute of the built-in genome on two cores
@@ -65,7 +67,8 @@ class Plan:
     fields: dict[str, Any]  # of the row
     genome: Genome
     files: dict[str, bytes]
-    text: bytes = field(repr=False)
+    data_sha256: str
+    text: bytes | None = field(repr=False)  # None: the genome names a directory of tokens, which stays where it is
 
 
 def plan(options: Options) -> Plan:
@@ -84,7 +87,11 @@ def plan(options: Options) -> Plan:
         genome = supported(genome_of(files))
     except GenomeError as error:
         raise BadInput(f"{fields['genome']} is not a genome: {error}") from error
-    return Plan(slug, fields, genome, files, text_for(fields["data"], genome))
+    tokens = tokens_for(fields["data"], genome, directory=Path(fields["genome"]))
+    if tokens is not None:
+        return Plan(slug, {**fields, "data": str(tokens.folder)}, genome, files, tokens.sha256, None)
+    text = text_for(fields["data"], genome)
+    return Plan(slug, fields, genome, files, hashlib.sha256(text).hexdigest(), text)
 
 
 def stored_form(options: Options) -> dict[str, Any]:
@@ -170,6 +177,17 @@ def _genome_files(name: str) -> dict[str, bytes]:
     raise BadInput(
         f"“{name}” is neither a directory with a {MANIFEST} nor the name of an experiment or an imported genome"
     )
+
+
+def tokens_for(data: str, genome: Genome, *, directory: Path) -> TokenFiles | None:
+    """The directory of tokens that `genome` names, or None when it takes a text; BadInput when it cannot be used.
+
+    `data` is what was asked for beside it, `directory` where the genome was read from.
+    """
+    folder = corpus.token_folder(genome)
+    if folder is not None and data not in (BUILTIN, str(folder)):
+        raise BadInput(f"the genome brings its own tokens (its vocabulary is {folder}): leave {data} out")
+    return corpus.tokens_of(genome, directory=directory if directory.is_absolute() else None)
 
 
 def text_for(name: str, genome: Genome) -> bytes:

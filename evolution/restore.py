@@ -13,7 +13,9 @@ from evolution import archive, chain, corpus, documents, durable, rows
 from evolution.archive import GENOMES, MEMORY
 from evolution.documents import Cast
 from evolution.errors import BadInput, DarwinError, NameTaken
+from evolution.genomes import Store, genome_of
 from evolution.models import Event, Experiment, ExperimentStatus
+from trainer.tokens import TokensError, look
 
 OURS = ("commit.written", "document.written")  # lines that no event stands behind
 
@@ -92,13 +94,36 @@ def _finish(memory: Path) -> None:
 
 
 def _give_data(folder: Path, experiment: Experiment) -> None:
+    tokens = _token_folder(folder, experiment)
     text = corpus.text() if experiment.data == "builtin" else b""
-    if hashlib.sha256(text).hexdigest() == experiment.data_sha256:
+    if tokens is not None:
+        if not _holds(tokens, experiment.data_sha256):
+            _wait_for_data(experiment, f"the tokens of sha256 {experiment.data_sha256}", tokens)
+    elif hashlib.sha256(text).hexdigest() == experiment.data_sha256:
         (folder / "data").mkdir()
         durable.write(folder / "data" / "text", text)
         (folder / "data" / "text").chmod(0o600)
-    elif experiment.status == ExperimentStatus.RUNNING:
+    else:
         place = experiment.folder / "data" / "text"
-        reason = f"restored without its data: put the text of sha256 {experiment.data_sha256} at {place}, then resume"
+        _wait_for_data(experiment, f"the text of sha256 {experiment.data_sha256}", place)
+
+
+def _token_folder(folder: Path, experiment: Experiment) -> Path | None:
+    """Where the experiment's tokens belong on this machine; None when it has a text."""
+    if experiment.baseline is None:
+        return None
+    return corpus.token_folder(genome_of(Store(folder / GENOMES).files(experiment.baseline.commit)))
+
+
+def _holds(tokens: Path, sha256: str) -> bool:
+    try:
+        return look(tokens, cache=corpus.cache_folder()).sha256 == sha256
+    except TokensError:
+        return False
+
+
+def _wait_for_data(experiment: Experiment, what: str, place: Path) -> None:
+    if experiment.status == ExperimentStatus.RUNNING:
+        reason = f"restored without its data: put {what} at {place}, then resume"
         Experiment.objects.filter(pk=experiment.pk).update(status=ExperimentStatus.PAUSED, reason=reason)
         experiment.status, experiment.reason = ExperimentStatus.PAUSED, reason

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from evolution.errors import BadInput
 from evolution.genomes import read_directory, supported
-from evolution.options import text_for
-from sandbox import leaks, orders, peak
+from sandbox import leaks, orders, peak, texts
 from sandbox.conduct import conduct
 from sandbox.devices import devices, threads
 from sandbox.drivers.base import Driver, Limits
@@ -19,7 +18,7 @@ from sandbox.outcome import Outcome
 from sandbox.trial import Order
 from trainer.contract import GenomeError, read_genome
 from trainer.harness.outside.server import Report
-from trainer.harness.outside.text import TextError, prepare
+from trainer.harness.outside.text import TextError
 
 Show = Callable[[str, float], None]  # a phase, and progress 0 … 1
 
@@ -50,7 +49,7 @@ def score(
             raise BadInput("A budget must be more than 0: give --budget-tokens or --budget-seconds a positive number.")
     try:
         genome = supported(read_genome(directory))
-        text = prepare(text_for(data, genome), vocabulary=genome.vocabulary, context=genome.context)
+        text = texts.of_genome(genome, data, directory=directory)
     except (GenomeError, TextError) as error:
         raise BadInput(str(error)) from error
     files = read_directory(directory)

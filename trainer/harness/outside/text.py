@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from trainer import cache as kept
 from trainer.harness.outside.overlap import NEEDLE_BYTES, Raw, occurs_in, search
 
-__all__ = ["HELD_OUT", "Part", "Text", "TextError", "large_enough", "needles", "prepare", "search", "windows"]
+__all__ = ["HELD_OUT", "Part", "Text", "TextError", "needles", "prepare", "search", "windows"]
 
 Tokens = NDArray[np.uint16]
 Split = Literal["train", "public", "private"]
@@ -123,7 +123,7 @@ def prepare(raw: bytes, *, vocabulary: str, context: int, cache: Path | None = N
             f"the vocabulary {vocabulary!r} brings its own tokens and takes no text: "
             "use \"bytes\" or \"chars\" under [tokens] in genome.toml"
         )
-    large_enough(parts, context=context)
+    _large_enough(parts, context=context)
     train = parts["train"].tokens
     return Text(
         vocabulary=vocabulary,
@@ -278,7 +278,7 @@ def _cuts(length: int) -> Sequence[int]:
     return [0, first, first + int(length * PUBLIC_SHARE), length]
 
 
-def large_enough(parts: Mapping[Split, Part], *, context: int) -> None:
+def _large_enough(parts: Mapping[Split, Part], *, context: int) -> None:
     """TextError when there is too little of a part for windows of `context` tokens."""
     train, held_out = len(parts["train"].tokens), min(len(parts[split].tokens) for split in HELD_OUT)
     for_windows, for_training = MIN_WINDOWS * (context + 1), MIN_CONTEXTS * (context + 1)
