@@ -106,7 +106,7 @@ class CommandServer:
             return Progress(
                 phase=now.phase,
                 tokens=now.tokens,
-                batches=now.batches,
+                batches=0 if now.started_at is None else 1,
                 fraction=self._fraction(),
                 seconds=self._seconds(),
                 warm_seconds=0.0,
@@ -159,7 +159,8 @@ class CommandServer:
         now = self._state
         if now.phase == "waiting":
             now.setup_device_seconds = self._device_seconds()
-            now.phase, now.number, now.started_at, now.last_request_at = "training", 0, time.time(), time.time()
+            now.phase, now.started_at = "training", time.time()
+            now.last_request_at = now.started_at
         return {}
 
     # --- what it prints ---------------------------------------------------------------------------------------------
