@@ -41,7 +41,7 @@ class Screen:
 
 def score(
     directory: Path, data: str, driver: Driver, *,
-    budget_tokens: int | None, budget_seconds: float | None, seed: int, show: Show,
+    budget_tokens: int | None, budget_seconds: float | None, seed: int, show: Show, purpose: Purpose = Purpose.SCORE,
 ) -> Outcome:
     """Train and judge the genome in `directory`; BadInput for a genome or data that cannot be used."""
     for budget in (budget_tokens, budget_seconds):
@@ -61,7 +61,7 @@ def score(
         leaks.refuse_known_text(text, driver, folder / "genome")
         return _conduct(Order(
             name=f"darwin-score-{os.getpid()}-{time.time_ns()}",
-            purpose=Purpose.SCORE,
+            purpose=purpose,
             genome_dir=folder / "genome",
             genome=genome,
             folder=folder,
