@@ -60,14 +60,15 @@ def train(
     serve = _text_server if order.genome.command is None else command_server
     server = serve(order, claimed)
     adopted = driver.adopt(f"{order.name}-train")
-    if adopted is None and server.progress().started_at is not None:
-        raise SandboxError("the container was lost in the middle of a training")
-    server.start()
+    if adopted is None and server.progress().started_at is not None and not server.rewind():
+        raise SandboxError("the container was lost in the middle of a training that saved no state")
     box = adopted or driver.start(training_job(order))
     started = time.time()
     container = _Container(order, box, server)
-    server.watch_device(container.used)
     try:
+        # Nothing is served before its clock can be read; the client inside waits.
+        server.watch_device(container.used)
+        server.start()
         watch.phase(AttemptState.TRAINING, box.name)
         end = container.follow(watch, outcome, near_end or _nothing)
         over = time.time()
@@ -131,6 +132,7 @@ def _text_server(order: Order, on_report: Callable[[Report], None]) -> TextServe
         device=order.device,
         max_checkpoint_bytes=order.limits.out_bytes,
         on_report=on_report,
+        world=order.genome.processes,
     )
 
 
@@ -169,11 +171,11 @@ class _Container:
         return self.box.usage().cpu_seconds if self.order.gpu is None else self.server.progress().held_seconds
 
     def spent(self) -> DeviceTime:
-        used, setup, free = self.used(), self.server.progress().setup_device_seconds, free_setup(self.order)
-        before = used if setup is None else setup
+        used, progress, free = self.used(), self.server.progress(), free_setup(self.order)
+        before = used if progress.setup_device_seconds is None else progress.setup_device_seconds
         return DeviceTime(
             setup=before,
-            training=max(used - before, 0.0),
+            training=progress.carried_device_seconds + max(used - before, 0.0),
             excess=max(before - free, 0.0) if free is not None else 0.0,
         )
 

@@ -7,6 +7,7 @@ import contextlib
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -54,16 +55,24 @@ class Played:
         self.labels: Mapping[str, str] = {}
         self.clock = 0.0
         self._exit: Exit | None = None
-        self._client = Client(path)
-        self._thread = threading.Thread(target=self._play, args=(script,), daemon=True)
+        self._client: Client | None = None
+        self._thread = threading.Thread(target=self._play, args=(script, path), daemon=True)
         self._thread.start()
 
-    def _play(self, script: Script) -> None:
+    def _play(self, script: Script, path: Path) -> None:
         try:
+            self._client = self._connected(path)
             script(self, self._client)
         except ConnectionError:  # it was killed
             return
         self._exit = self._exit or Exit(0)
+
+    def _connected(self, path: Path) -> Client:
+        """The client inside waits for the server."""
+        while True:
+            with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
+                return Client(path)
+            time.sleep(0.01)
 
     def poll(self) -> Exit | None:
         return self._exit
@@ -77,11 +86,13 @@ class Played:
     def kill(self) -> None:
         self._exit = self._exit or Exit(137)
         with contextlib.suppress(OSError):  # it hung up already
+            assert self._client is not None
             self._client.connection.shutdown(socket.SHUT_RDWR)
 
     def remove(self) -> None:
         self.kill()
         self._thread.join(10)
+        assert self._client is not None
         self._client.connection.close()
 
 

@@ -37,7 +37,7 @@ def test_a_client_is_told_what_it_trains_on(client: Client) -> None:
     answer, _ = client.ask(op="hello", rank=0)
     assert answer == {
         "device": "cpu", "seed": 7, "vocab_size": 256, "rank": 0, "world": 1, "budget_tokens": 100_000,
-        "progress": 0.0, "number": -1, "save": -1,
+        "progress": 0.0, "number": -1, "save": -1, "state": -1,
     }
 
 

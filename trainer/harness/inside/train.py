@@ -1,6 +1,10 @@
-"""Trains the genome of this container: `python -P -m trainer.harness.inside.train`."""
+"""Trains the genome of this container: `python -P -m trainer.harness.inside.train`.
+
+With several processes this is one of them, started by `ranks`.
+"""
 
 import importlib
+import os
 import random
 import sys
 import traceback
@@ -20,7 +24,7 @@ TRACEBACK_BYTES = 4096
 def main() -> int:
     """Exit code 0 when `main(run)` returned and its checkpoint was sent, otherwise 1."""
     places.settle()
-    run = Run(Line(places.socket()), out=places.out())
+    run = Run(Line(places.socket()), out=places.out(), rank=int(os.environ.get("RANK", "0")))
     try:
         _train(run, places.genome())
     except BaseException as error:  # noqa: BLE001 - whatever a variant raises, SystemExit too, is told outside
@@ -53,4 +57,7 @@ def _seed(seed: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # nothing of the genome runs any more, and torch takes its time to leave

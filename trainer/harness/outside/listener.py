@@ -67,14 +67,15 @@ class Listener:
     """Serves connections to `path` with `serve`, each on a daemon thread, until `stop`."""
 
     def __init__(
-        self, path: Path, serve: Callable[[Connection], None], *, limit: int, idle: Callable[[], None]
+        self, path: Path, serve: Callable[[Connection], None], *, limit: int, idle: Callable[[], None],
+        places: int = MAX_CONNECTIONS,
     ) -> None:
         self._path = path
         self._serve = serve
         self._limit = limit
         self._idle = idle  # called a few times a second
         self._stopped = threading.Event()
-        self._places = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self._places = threading.BoundedSemaphore(places)
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:

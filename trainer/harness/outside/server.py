@@ -3,15 +3,23 @@
 What asks is variant code, so nothing it says is believed: a request that is not exactly one of those below closes the
 connection, and changes nothing. Requests (JSON headers) and their replies:
 
-    {op: hello}                          {device, seed, vocab_size, rank, world, budget_tokens, progress, number, save}
-    {op: batch, number, shape: [B, T]}   {progress} and x, y as uint16; {progress, end: true} after the budget
+    {op: hello, rank}                    {device, seed, vocab_size, rank, world, budget_tokens, progress, number, save,
+                                         state}
+    {op: batch, number, shape: [B, T], rank}
+                                         {progress} and x, y as uint16; {progress, end: true} after the budget;
+                                         {wait: true} while the slowest rank is too far behind; {error}
     {op: validation, index, shape}       {} and x, y; {end: true} after the slice
     {op: warmup}                         {}
     {op: report, step, loss, numbers}    nothing
     {op: save, save, file, size, offset} and a chunk of the file: {} or {error}
+    {op: save_state, state, number, file, size, offset}
+                                         and a chunk of the file: {} or {error}
+    {op: load_state, file, offset}       {size} and a chunk of the file; {none: true} without a saved state
     {op: done}, {op: failed, error, traceback}   {} once the runner has read the clocks of the container
 """
 
+import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -25,9 +33,9 @@ from numpy.typing import NDArray
 from trainer.contract import CONFIG_FILE, MODEL_FILE, SAVE_SECONDS, Closed, Malformed
 from trainer.harness.outside import state
 from trainer.harness.outside.checkpoint import BadCheckpoint, Uploads
-from trainer.harness.outside.listener import Connection, Listener
+from trainer.harness.outside.listener import MAX_CONNECTIONS, Connection, Listener
 from trainer.harness.outside.reports import Report, Reports, clean
-from trainer.harness.outside.state import Phase
+from trainer.harness.outside.state import Opened, Phase, Saved
 from trainer.harness.outside.stream import Stream
 
 __all__ = ["Budget", "Progress", "Report", "TextServer"]
@@ -38,6 +46,8 @@ WARM_SECONDS = 120.0  # of run.warmup before the clock starts by itself
 ACKNOWLEDGE_SECONDS = 10.0
 MAX_BATCH_TOKENS = 1 << 22
 MAX_REQUEST_BYTES = 8 << 20  # a chunk of a checkpoint
+CHUNK_BYTES = 4 << 20  # of a saved state, on its way back
+AHEAD = 4  # batches that one rank may be before another
 MAX_ERROR, MAX_TRACEBACK = 500, 4096
 
 
@@ -68,6 +78,7 @@ class Progress:
     warm_seconds: float
     held_seconds: float
     setup_device_seconds: float | None  # what `watch_device` read when the first text was served
+    carried_device_seconds: float  # of earlier containers, from the first text to the state this one goes on from
     greeted_at: float | None
     started_at: float | None
     ended_at: float | None
@@ -100,15 +111,17 @@ class TextServer:
         device: str,
         max_checkpoint_bytes: int,
         on_report: Callable[[Report], None],
+        world: int = 1,
     ) -> None:
         self._folder = folder
         self._stream = stream
         self._validation = validation
         self._budget = budget
         self._hello = {
-            "device": device, "seed": seed, "vocab_size": vocab_size, "rank": 0, "world": 1,
+            "device": device, "seed": seed, "vocab_size": vocab_size, "world": world,
             "budget_tokens": budget.tokens,
         }
+        self._world = world
         self._lock = threading.RLock()
         self._state = state.read(folder)
         self._device_seconds: Callable[[], float] = lambda: 0.0
@@ -116,14 +129,18 @@ class TextServer:
         self._held: float | None = None  # monotonic, likewise for `held_seconds`
         self._warm: float | None = None  # monotonic, likewise for the warm-up
         self._uploads = Uploads(folder, max_bytes=max_checkpoint_bytes)
+        self._max_bytes = max_checkpoint_bytes
         self._reports = Reports(on_report)
         self._broken: Exception | None = None
         self._over = threading.Event()
         self._acknowledged = threading.Event()
-        self._listener = Listener(socket, self._serve, limit=MAX_REQUEST_BYTES, idle=self._reports.flush)
+        self._listener = Listener(
+            socket, self._serve, limit=MAX_REQUEST_BYTES, idle=self._reports.flush, places=MAX_CONNECTIONS + world - 1
+        )
         self._verbs: dict[str, Verb] = {
             "hello": self._greet, "batch": self._batch, "validation": self._look, "warmup": self._warm_up,
-            "save": self._save, "done": self._done, "failed": self._failed,
+            "save": self._save, "save_state": self._save_state, "load_state": self._load_state,
+            "done": self._done, "failed": self._failed,
         }
 
     def start(self) -> None:
@@ -141,6 +158,18 @@ class TextServer:
         with self._lock:
             self._remember()
             self._held = None
+
+    def rewind(self) -> bool:
+        """Begin where the last state was saved, for a new container after one that was lost; False when none was.
+
+        To be called before `start`.
+        """
+        with self._lock:
+            if self._state.saved is None:
+                return False
+            self._state = state.rewound(self._state)
+            self._remember()
+            return True
 
     def watch_device(self, seconds: Callable[[], float]) -> None:
         """Where to read the device seconds the container has used so far, at the moment the first text is served."""
@@ -169,6 +198,7 @@ class TextServer:
                 warm_seconds=self._warmed(),
                 held_seconds=self._held_so_far(),
                 setup_device_seconds=now.setup_device_seconds,
+                carried_device_seconds=now.carried_device_seconds,
                 greeted_at=now.greeted_at,
                 started_at=now.started_at,
                 ended_at=now.ended_at,
@@ -221,35 +251,64 @@ class TextServer:
 
     def _greet(self, message: Mapping[str, Any], payload: bytearray) -> "Reply":
         self._state.greeted_at = self._state.greeted_at or time.time()
-        told = {"progress": self._fraction(), "number": self._state.number, "save": self._state.save}
+        rank = self._rank(message)
+        told = {
+            "rank": rank, "progress": self._fraction(), "number": self._last(rank),
+            "save": self._state.save, "state": self._state.saved.save if self._state.saved else -1,
+        }
         return {**self._hello, **told}, b""
+
+    def _rank(self, message: Mapping[str, Any]) -> int:
+        rank = _natural({"rank": 0, **message}, "rank")
+        if rank >= self._world:
+            raise Malformed("no such rank")
+        return rank
 
     # --- text -------------------------------------------------------------------------------------------------------
 
     def _batch(self, message: Mapping[str, Any], payload: bytearray) -> "Reply":
-        shape, number, now = _shape(message), _natural(message, "number"), self._state
+        shape, number, rank = _shape(message), _natural(message, "number"), self._rank(message)
+        now = self._state
         if now.phase in ("done", "failed"):
             raise Malformed("a batch was asked for after the end")
-        if number not in (now.number, now.number + 1):
+        batch = next((one for one in now.opened if one.number == number), None)
+        if batch is None and number != now.number + 1:
             raise Malformed("a batch out of order")
-        self._start_clock()
-        if number == now.number + 1:
+        if batch is None:
+            self._start_clock()
             if now.phase == "saving" or self._used_up(shape):
                 return self._end()
-            now.number, now.start, now.shape = number, now.position, shape
-            now.position += shape[0] * shape[1]
-            now.tokens += shape[0] * shape[1]
-            now.batches += 1
-            now.last_request_at = time.time()
-        elif shape != now.shape:
-            raise Malformed("a batch asked for again in another shape")
-        x, y = self._stream.read(now.start, shape[0] * shape[1])
-        return {"progress": self._fraction()}, x.tobytes() + y.tobytes()
+            if number - min(map(self._last, range(self._world))) > AHEAD:
+                return {"wait": True}, b""
+            batch = self._open(number, shape)
+        if batch.shape != shape:
+            return {"error": f"batch {number} is {list(batch.shape)}, and one shape for all ranks"}, b""
+        now.taken[str(rank)] = max(number, now.taken.get(str(rank), -1))
+        count = shape[0] * shape[1]
+        x, y = self._stream.read(batch.start + rank * count, count)
+        return {"progress": batch.progress}, x.tobytes() + y.tobytes()
+
+    def _open(self, number: int, shape: tuple[int, int]) -> Opened:
+        """The next global batch: `shape` for each rank, one after the other in the stream."""
+        now = self._state
+        start, now.number = now.tokens, number
+        now.tokens += self._world * shape[0] * shape[1]
+        now.batches += 1
+        now.last_request_at = time.time()
+        now.opened.append(Opened(number=number, start=start, shape=shape, progress=self._fraction()))
+        # A single process asks again only for the batch whose answer it may have lost.
+        del now.opened[: -(AHEAD + 1) if self._world > 1 else -1]
+        return now.opened[-1]
+
+    def _last(self, rank: int) -> int:
+        """The last batch of `rank`; a training that goes on from a saved state begins with equal ranks."""
+        began = self._state.saved.number if self._state.resumed and self._state.saved else -1
+        return self._state.taken.get(str(rank), began)
 
     def _used_up(self, shape: tuple[int, int]) -> bool:
         tokens, seconds, batches = self._budget.tokens, self._budget.seconds, self._budget.batches
         return (
-            (tokens is not None and self._state.tokens + shape[0] * shape[1] > tokens)
+            (tokens is not None and self._state.tokens + self._world * shape[0] * shape[1] > tokens)
             or (seconds is not None and self._seconds() >= seconds)
             or (batches is not None and self._state.batches >= batches)
         )
@@ -295,7 +354,7 @@ class TextServer:
             # Warming longer than allowed counts as training.
             self._state.warm_seconds = self._warmed()
             self._warm = None
-            self._state.seconds = max(self._state.warm_seconds - WARM_SECONDS, 0.0)
+            self._state.seconds += max(self._state.warm_seconds - WARM_SECONDS, 0.0)
             self._state.phase, self._state.started_at = "training", time.time()
         self._clock = time.monotonic()
 
@@ -348,8 +407,57 @@ class TextServer:
             return {"error": str(error)}, b""
         if complete:
             now.save, now.refused = number, ""
-            now.saved_seconds = self._held_so_far() - now.started_held_seconds if now.started_at else None
+            since = self._held_so_far() - now.started_held_seconds
+            now.saved_seconds = now.carried_seconds + since if now.started_at else None
         return {}, b""
+
+    def _save_state(self, message: Mapping[str, Any], payload: bytearray) -> "Reply":
+        save, number, size, offset = (_natural(message, key) for key in ("state", "number", "size", "offset"))
+        name, now = message.get("file"), self._state
+        if not isinstance(name, str) or now.phase not in ("training", "saving"):
+            raise Malformed("a state that is none")
+        last = now.saved.save if now.saved else -1
+        if save <= last:
+            return {}, b""  # asked again because our answer was lost
+        if save > last + 1:  # else every number would be a folder of ours
+            raise Malformed("a state out of order")
+        batch = next((one for one in now.opened if one.number == number), None)
+        if batch is None:
+            return {"error": f"the state is after batch {number}, and the last one served is {now.number}"}, b""
+        if now.ended_at is not None and time.time() - now.ended_at > SAVE_SECONDS:
+            return {"error": f"the {SAVE_SECONDS:.0f} seconds for saving are over"}, b""
+        now.last_request_at = time.time()
+        folder = state.folder_of(self._folder, save)
+        folder.mkdir(exist_ok=True)
+        try:
+            complete = Uploads(folder, max_bytes=self._max_bytes).write(name, payload, offset=offset, size=size)
+        except BadCheckpoint as error:
+            return {"error": str(error)}, b""
+        if complete:
+            self._keep_state(save, batch)
+        return {}, b""
+
+    def _keep_state(self, save: int, batch: Opened) -> None:
+        now, before = self._state, self._state.saved
+        used = self._device_seconds() - (now.setup_device_seconds or 0.0)
+        now.saved = Saved(
+            save=save, number=batch.number, tokens=batch.start + self._world * batch.shape[0] * batch.shape[1],
+            seconds=self._seconds(), device_seconds=now.carried_device_seconds + used,
+        )
+        self._remember()  # before what it replaces is gone
+        if before is not None:
+            shutil.rmtree(state.folder_of(self._folder, before.save), ignore_errors=True)
+
+    def _load_state(self, message: Mapping[str, Any], payload: bytearray) -> "Reply":
+        now, name, offset = self._state, message.get("file"), _natural(message, "offset")
+        if name not in (MODEL_FILE, CONFIG_FILE):
+            raise Malformed("no such file in a state")
+        if not now.resumed or now.saved is None:
+            return {"none": True}, b""
+        with (state.folder_of(self._folder, now.saved.save) / name).open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(offset)
+            return {"size": size}, file.read(CHUNK_BYTES)
 
     def _done(self, message: Mapping[str, Any], payload: bytearray) -> "Reply":
         if self._state.phase != "failed":
