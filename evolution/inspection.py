@@ -51,7 +51,8 @@ class Candidate:
     @cached_property
     def starts(self) -> list[str]:
         """The files a trial begins with, without what an adapter brings."""
-        return [path for path in entries(self.genome) if not path.startswith(ADAPTERS.replace(".", "/"))]
+        brought = ADAPTERS.replace(".", "/")
+        return [path for path in entries(self.genome) if path != ".py" and not path.startswith(brought)]
 
     @cached_property
     def problems(self) -> Mapping[str, list[str]]:
