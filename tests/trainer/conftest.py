@@ -76,7 +76,11 @@ class Client:
 
     def __init__(self, path: Path) -> None:
         self.connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.connection.connect(str(path))
+        try:
+            self.connection.connect(str(path))
+        except OSError:
+            self.connection.close()
+            raise
         self.connection.settimeout(20)
 
     def ask(self, payload: bytes = b"", **header: Any) -> tuple[dict[str, Any], bytes]:
