@@ -57,7 +57,7 @@ def train(
         latest.update({**report.numbers, "loss": report.loss, "step": float(report.step)})
         watch.report(report)
 
-    serve = _text_server if order.genome.command is None else command_server
+    serve = text_server if order.genome.command is None else command_server
     server = serve(order, claimed)
     adopted = driver.adopt(f"{order.name}-train")
     if adopted is None and server.progress().started_at is not None and not server.rewind():
@@ -118,7 +118,8 @@ def _phases(progress: Progress, *, began: float, started: float, over: float) ->
     return phases
 
 
-def _text_server(order: Order, on_report: Callable[[Report], None]) -> TextServer:
+def text_server(order: Order, on_report: Callable[[Report], None]) -> TextServer:
+    """What serves the text to the container `train` of `order`, and counts."""
     stream_seed = order.seed if order.stream_seed is None else order.stream_seed
     batches = CHECK_BATCHES if order.purpose == Purpose.CHECK else None
     return TextServer(
