@@ -173,21 +173,21 @@ class CommandServer:
             return {"stop": now.phase == "saving"}
         if lines:
             now.last_request_at = time.time()
-        for line in lines[-MAX_LINES:]:
-            if isinstance(line, str):
-                self._read(line[:MAX_LINE])
+        self._read([line[:MAX_LINE] for line in lines[-MAX_LINES:] if isinstance(line, str)])
         self._look()
         if self._used_up():
             now.phase = "saving"
             now.ended_at = now.last_request_at = time.time()
         return {"stop": now.phase == "saving"}
 
-    def _read(self, line: str) -> None:
-        claim = self._command.adapter.claimed(line)
-        if claim is None:
+    def _read(self, lines: list[str]) -> None:
+        """One report for all of them: the last step, and the last of each number."""
+        claims = [claim for claim in map(self._command.adapter.claimed, lines) if claim is not None]
+        if not claims:
             return
-        self._state.tokens = max(self._state.tokens, claim.step * self._command.tokens_per_iteration)
-        message = {"step": claim.step, "loss": claim.loss, "numbers": dict(claim.numbers)}
+        self._state.tokens = max(self._state.tokens, claims[-1].step * self._command.tokens_per_iteration)
+        numbers = {name: value for claim in claims for name, value in claim.numbers.items()}
+        message = {"step": claims[-1].step, "loss": claims[-1].loss, "numbers": numbers}
         self._reports.add(clean(message, tokens=self._state.tokens, seconds=self._seconds()))
 
     def _look(self) -> None:
