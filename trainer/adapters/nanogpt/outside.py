@@ -17,8 +17,10 @@ NEEDED = "train.py", "model.py"
 DEFAULT_CONFIG = "config/train_shakespeare_char.py"
 OWN_CONFIG = "config/darwin.py"  # written when settings are given at import
 CHECK_ITERATIONS = 2  # that it trains, saves, and ends
-EVAL_BATCHES = 10  # of each look at training and validation loss: claimed numbers, so few are enough
 SAVES = 20  # within a run that may be stopped at any time
+LOOK_SHARE = 0.05  # of the compute, for looks at training and validation loss: claimed numbers, so few are enough
+MAX_EVAL_BATCHES = 10
+CLOCK_INTERVAL, CLOCK_EVAL_BATCHES = 50, 2  # of a run that only the clock ends
 DROPPED_FOLDERS = "data", "assets", "out"
 KEPT_SUFFIXES = frozenset({".py", ".md", ".txt", ".toml", ".json", ".yaml", ".yml", ".cfg", ".sh", ""})
 MAX_LINE = 400
@@ -71,7 +73,6 @@ class NanoGPT:
             "out_dir": invocation.out,
             "device": invocation.device,
             "always_save_checkpoint": True,
-            "eval_iters": 1 if invocation.check else EVAL_BATCHES,
         }
         if invocation.device == "cpu":
             given |= {"compile": False, "dtype": "float32"}
@@ -81,9 +82,12 @@ class NanoGPT:
             interval = max(iterations // SAVES, 1) if may_stop else iterations
             iterations -= iterations % interval
             # One more than max_iters: its cosine divides by lr_decay_iters - warmup_iters.
-            given |= {"max_iters": iterations, "lr_decay_iters": iterations + 1, "eval_interval": interval}
+            given |= {
+                "max_iters": iterations, "lr_decay_iters": iterations + 1, "eval_interval": interval,
+                "eval_iters": _eval_batches(iterations, looks=iterations // interval + 1),
+            }
         else:
-            given |= {"eval_interval": 50}
+            given |= {"eval_interval": CLOCK_INTERVAL, "eval_iters": CLOCK_EVAL_BATCHES}
         return tuple(f"--{key}={value}" for key, value in given.items())
 
     def layout(self, text: TrainingText, *, seed: int, directory: Path) -> None:
@@ -122,6 +126,11 @@ def _iterations(invocation: Invocation) -> int | None:
     if invocation.budget_tokens is None:
         return None
     return max(invocation.budget_tokens // invocation.tokens_per_iteration, 1)
+
+
+def _eval_batches(iterations: int, *, looks: int) -> int:
+    """Batches of each split in one look: a forward pass costs a third of an iteration, and a look has two splits."""
+    return min(max(int(LOOK_SHARE * iterations * 1.5 / looks), 1), MAX_EVAL_BATCHES)
 
 
 def _is_code(path: str) -> bool:
