@@ -1,113 +1,208 @@
 """The second half of a trial: fresh containers answer for the frozen weights, and a scorer of ours does the rest."""
 
-import hashlib
 import random
 import shutil
 import time
-from collections.abc import Mapping
-from dataclasses import replace
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from sandbox import bounds
-from sandbox.drivers.base import Box, Driver, Job
+from sandbox import bounds, hashes
+from sandbox.drivers.base import Box, Driver, Job, SandboxError
 from sandbox.models import AttemptState, Purpose
 from sandbox.outcome import Outcome
 from sandbox.servers import checkpoint_files
 from sandbox.trial import Order, Watcher, job, socket_of
-from trainer.contract import Cause
-from trainer.harness.outside import scorer
-from trainer.harness.outside.judge import AskerFailed, JudgeServer
+from trainer.contract import MAX_PAYLOAD_BYTES, MODEL_FILE, Cause
+from trainer.harness.outside import checkpoint, scorer
+from trainer.harness.outside.judge import Asker, AskerFailed, JudgeServer
+from trainer.harness.outside.peaks import mfu
+from trainer.harness.outside.scorer import Judgement, Tokens
 from trainer.harness.outside.text import SCORED_TOKENS
 
-LOAD_SECONDS = 120.0  # a judge container, until it answers
+START_SECONDS = 120.0  # a judge container, until it has imported torch
+LOAD_SECONDS = 120.0  # and from then until it has loaded the model
+JUDGE_SECONDS = 3600.0  # all of it
 CHECK_WINDOWS = 8
 CPU_SCORED_TOKENS = 65_536  # a quarter of a GPU's: twice its sampling error, and a judge of seconds
-CONTAINERS = "window", "prefix"
+LOGITS_BYTES = 16 << 30  # of all scored tokens together: a large vocabulary is scored on fewer
+GPU_TIMED_BYTES = 4 << 30  # of logits in a timed question: there a forward pass needs a large batch to be fast
 
 
+@dataclass
+class Prepared:
+    """Judge containers that have imported torch and wait, with nothing of the genome in them, and the windows."""
 
-def judge(order: Order, driver: Driver, watch: Watcher, outcome: Outcome) -> None:
-    """Fresh containers answer for the frozen weights; fill `outcome` with what the scorer found."""
-    started = time.monotonic()
-    _freeze(order, outcome)
-    _refuse(outcome, bounds.of_size(outcome.numbers, order.baseline))
-    if outcome.cause is not None:
-        return
-    # Drawn only now that the weights cannot change any more.
-    rng = np.random.default_rng(random.SystemRandom().getrandbits(64))
-    names = CONTAINERS[:1] if order.purpose == Purpose.CHECK else CONTAINERS
-    servers = {name: JudgeServer(socket_of(order, name)) for name in names}
-    boxes: list[Box] = []
-    try:
-        for name in names:
-            boxes.append(driver.start(_job(order, name)))
-        watch.phase(AttemptState.JUDGING, boxes[0].name)
-        askers = {
-            name: server.wait_connected(LOAD_SECONDS, alive=partial(_runs, box))
-            for (name, server), box in zip(servers.items(), boxes, strict=True)
-        }
-        watch.tick(1.0)
-        used = boxes[0].usage().cpu_seconds
-        _ask(order, askers, rng, outcome)
-        _measure_answers(order, boxes[0].usage().cpu_seconds - used, outcome)
-    except AskerFailed as failure:
-        outcome.cause, outcome.detail = failure.cause, failure.detail
-        _blame_memory(order, boxes, outcome)
-    finally:
-        for server in servers.values():
+    windows: Future[Tokens]
+    servers: dict[str, JudgeServer] = field(default_factory=dict)
+    boxes: dict[str, Box] = field(default_factory=dict)
+
+    def close(self) -> None:
+        """Hang up and leave nothing behind; harmless when that was done."""
+        self.windows.cancel()
+        for server in self.servers.values():
             server.close()
-        for box in boxes:
+        for box in self.boxes.values():
             box.remove()
+
+
+def prepare(order: Order, driver: Driver) -> Prepared:
+    """Start the judge's containers, with an empty folder where the weights will be; returns before they are ready.
+
+    Meant for the last part of a training. Whatever an earlier runner of this trial left of them is removed first.
+    """
+    _weights(order).mkdir(mode=0o755, exist_ok=True)
+    pool = ThreadPoolExecutor(1, thread_name_prefix="windows")
+    prepared = Prepared(windows=pool.submit(_windows, order))
+    pool.shutdown(wait=False)
+    try:
+        for part in _parts(order):
+            left = driver.adopt(f"{order.name}-{part}")
+            if left is not None:
+                left.remove()
+            prepared.servers[part] = JudgeServer(socket_of(order, part))
+            prepared.boxes[part] = driver.start(_job(order, part))
+    except BaseException:
+        prepared.close()
+        raise
+    return prepared
+
+
+def judge(
+    order: Order, driver: Driver, watch: Watcher, outcome: Outcome, prepared: Prepared | None = None
+) -> None:
+    """Freeze the weights and fill `outcome` with what the scorer found; `prepared` containers are used up."""
+    started = time.monotonic()
+    try:
+        _freeze(order, outcome)
+        _refuse(outcome, bounds.of_size(outcome.numbers, order.baseline))
+        if outcome.cause is None:
+            prepared = prepared or prepare(order, driver)
+            _examine(order, prepared, watch, outcome)
+    finally:
+        if prepared is not None:
+            prepared.close()
     outcome.phases["judge"] = time.monotonic() - started
 
 
-def _runs(box: Box) -> bool:
-    return box.poll() is None
-
-
-def _ask(order: Order, askers: Mapping[str, scorer.Asker], rng: np.random.Generator, outcome: Outcome) -> None:
-    check = order.purpose == Purpose.CHECK
-    # Before review nothing held-out is shown to anybody.
-    windows = (
-        order.text.check_windows(CHECK_WINDOWS) if check
-        else order.text.windows(order.split, scored_tokens=_scored_tokens(order))
-    )
-    window = askers["window"]
-    judgement = scorer.judge(
-        window, askers.get("prefix", window), windows=windows, token_bytes=order.text.token_bytes, rng=rng
-    )
-    outcome.cause, outcome.detail = judgement.cause, judgement.detail
+def _examine(order: Order, prepared: Prepared, watch: Watcher, outcome: Outcome) -> None:
+    boxes = list(prepared.boxes.values())
+    watch.phase(AttemptState.JUDGING, boxes[0].name)
+    windows = prepared.windows.result()
+    outcome.hashes["split"] = hashes.of_windows(windows)
+    askers = [
+        _accept(server, box) for server, box in zip(prepared.servers.values(), prepared.boxes.values(), strict=True)
+    ]
+    watch.tick(1.0)
+    try:
+        with _Clock(order, boxes[0]) as loading:
+            for asker in askers:
+                asker.load()
+            for asker in askers:
+                asker.wait_loaded(LOAD_SECONDS)
+        outcome.phases["load"] = loading.wall_seconds
+        with _Clock(order, boxes[0]) as answering:
+            judgement = _ask(order, askers, windows, watch)
+        outcome.cause, outcome.detail = judgement.cause, judgement.detail
+        if outcome.cause is None:
+            seconds = answering.seconds if order.gpu is None else askers[0].seconds
+            _enter(order, judgement, outcome, load_seconds=loading.seconds, per_token=seconds / askers[0].tokens)
+            _hold(order, outcome, asked_tokens=askers[0].tokens)
+    except AskerFailed as failure:
+        outcome.cause, outcome.detail = failure.cause, failure.detail
     if outcome.cause is not None:
-        return
-    speed = outcome.numbers.get("tokens_per_second")
-    flops = judgement.flops_per_token
+        _blame_memory(order, boxes, outcome)
+
+
+def _accept(server: JudgeServer, box: Box) -> Asker:
+    """The container, once it has imported torch. Until then no line of a variant has run, so failing is ours."""
+    try:
+        return server.accept(START_SECONDS, alive=lambda: box.poll() is None)
+    except AskerFailed as failure:
+        raise SandboxError(f"a judge's container {failure.detail}: {box.log(500)}") from failure
+
+
+class _Clock:
+    """Seconds that pass for a container: CPU seconds where there is no GPU, which a neighbour's work adds little to."""
+
+    def __init__(self, order: Order, box: Box) -> None:
+        self._box, self._on_gpu = box, order.gpu is not None
+        self.seconds = self.wall_seconds = 0.0
+
+    def __enter__(self) -> "_Clock":
+        self._began, self._used = time.monotonic(), self._box.usage().cpu_seconds
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.wall_seconds = time.monotonic() - self._began
+        self.seconds = self.wall_seconds if self._on_gpu else self._box.usage().cpu_seconds - self._used
+
+
+def _ask(order: Order, askers: list[Asker], windows: Tokens, watch: Watcher) -> Judgement:
+    check = order.purpose == Purpose.CHECK
+    return scorer.judge(
+        askers[0],
+        askers[-1],
+        windows=windows,
+        token_bytes=order.text.token_bytes,
+        # Drawn only now that the weights cannot change any more.
+        rng=np.random.default_rng(random.SystemRandom().getrandbits(64)),
+        practice=None if check else order.text.train,
+        timed_bytes=MAX_PAYLOAD_BYTES if order.gpu is None else GPU_TIMED_BYTES,
+        look=partial(watch.tick, 1.0),
+    )
+
+
+def _enter(order: Order, judgement: Judgement, outcome: Outcome, *, load_seconds: float, per_token: float) -> None:
+    """Write down what was found. What could not be measured is None, and `missing` says why."""
+    speed, flops = outcome.numbers.get("tokens_per_second"), bounds.counted(judgement.flops_per_token, order.baseline)
+    known = bool(flops and speed and order.peak_flops)
     outcome.numbers.update(
         val_loss=judgement.val_loss, val_loss_error=judgement.val_loss_error, perplexity=judgement.perplexity,
         bits_per_byte=judgement.bits_per_byte, correction=judgement.correction, gain=judgement.gain,
-        scored_tokens=judgement.scored_tokens,
-        flops_per_token=flops, parameters=judgement.parameters,
-        mfu=flops * speed / order.peak_flops if flops and speed and order.peak_flops else None,
+        cuts=judgement.cuts, audit_bound=judgement.audit_bound, drift=judgement.drift,
+        low_precision=judgement.low_precision, scored_tokens=judgement.scored_tokens,
+        forward_tokens_per_second=judgement.forward_tokens_per_second,
+        flops_counted=judgement.flops_per_token, flops_per_token=flops,
+        parameters=_parameters(order) or judgement.parameters,
+        judge_seconds_per_token=per_token, load_seconds=load_seconds,
+        mfu=mfu(flops or 0.0, speed or 0.0, order.peak_flops or 1.0) if known else None,
     )
+    parameters = outcome.numbers["parameters"]
+    outcome.numbers["flops_formula"] = 6 * parameters if parameters else None
+    reasons = {
+        "flops_per_token": judgement.no_flops if flops is None else "",
+        "mfu": "" if known else _no_mfu(order, flops=flops),
+    }
+    outcome.numbers["missing"] = {name: reason for name, reason in reasons.items() if reason}
 
 
-def _measure_answers(order: Order, cpu_seconds: float, outcome: Outcome) -> None:
-    if outcome.cause is not None:
+def _no_mfu(order: Order, *, flops: float | None) -> str:
+    if flops is None:
+        return "nobody counted its FLOPs"
+    return "its tokens were not counted" if order.peak_flops else "this device's peak is not known"
+
+
+def _parameters(order: Order) -> int | None:
+    """By the header of the weights, which no variant's code is asked about; None where they are no safetensors."""
+    path = _weights(order) / MODEL_FILE
+    return checkpoint.parameters(path) if path.exists() else None
+
+
+def _hold(order: Order, outcome: Outcome, *, asked_tokens: int) -> None:
+    """Refuse what took too long, or went faster than it can."""
+    if order.purpose == Purpose.CHECK:
         return
-    tokens = outcome.numbers["scored_tokens"]
-    outcome.numbers["judge_seconds_per_token"] = cpu_seconds / tokens
-    _refuse(outcome, bounds.of_time(outcome.numbers, order.baseline, asked_tokens=tokens))
+    _refuse(outcome, bounds.of_time(outcome.numbers, order.baseline, asked_tokens=asked_tokens))
+    _refuse(outcome, bounds.of_speed(outcome.numbers, peak_flops=order.peak_flops))
 
 
 def _refuse(outcome: Outcome, refusal: bounds.Refusal | None) -> None:
     if refusal is not None and outcome.cause is None:
         outcome.cause, outcome.detail = refusal
-
-
-def _scored_tokens(order: Order) -> int:
-    return CPU_SCORED_TOKENS if order.gpu is None else SCORED_TOKENS
 
 
 def _blame_memory(order: Order, boxes: list[Box], outcome: Outcome) -> None:
@@ -117,30 +212,46 @@ def _blame_memory(order: Order, boxes: list[Box], outcome: Outcome) -> None:
         outcome.cause, outcome.detail = Cause.OUT_OF_MEMORY, f"loading and judging needed more than {gib:.1f} GiB"
 
 
+def _windows(order: Order) -> Tokens:
+    """What is scored. Before review nothing held-out is shown to anybody."""
+    if order.purpose == Purpose.CHECK:
+        return order.text.check_windows(CHECK_WINDOWS)
+    affordable = LOGITS_BYTES // (4 * order.text.vocab_size)
+    return order.text.windows(
+        order.split, scored_tokens=min(CPU_SCORED_TOKENS if order.gpu is None else SCORED_TOKENS, affordable)
+    )
+
+
 def _freeze(order: Order, outcome: Outcome) -> None:
-    """Copy the last complete checkpoint to where the judge's containers read it, and hash it."""
-    weights = order.folder / "weights"
+    """Copy the last complete checkpoint to where the judge's containers read it; measure and hash what is judged."""
+    weights = _weights(order)
     weights.mkdir(mode=0o755, exist_ok=True)
-    names = checkpoint_files(order)
+    names, genome = checkpoint_files(order), hashes.files(order.genome_dir)
     for name in names:
         target = weights / name
         shutil.copyfile(order.folder / name, target)
         target.chmod(0o444)
-    outcome.hashes["weights"] = outcome.numbers["weights_sha256"] = _sha256(weights / names[0])
-    outcome.hashes["text"] = order.text.sha256
     outcome.numbers["saved_bytes"] = sum((weights / name).stat().st_size for name in names)
-    outcome.numbers["genome_bytes"] = sum(path.stat().st_size for path in _files(order.genome_dir))
+    outcome.numbers["genome_bytes"] = sum(path.stat().st_size for path in genome)
+    outcome.hashes.update(
+        genome=hashes.of_files(order.genome_dir, genome),
+        weights=hashes.of_file(weights / names[0]),
+        text=order.text.sha256,
+        scorer=hashes.of_scorer(),
+        image=order.image,
+    )
+    outcome.numbers["weights_sha256"] = outcome.hashes["weights"]
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+def _parts(order: Order) -> tuple[str, ...]:
+    return ("window",) if order.purpose == Purpose.CHECK else ("window", "prefix")
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _weights(order: Order) -> Path:
+    return order.folder / "weights"
 
 
 def _job(order: Order, part: str) -> Job:
-    limits = replace(order.limits, wall_seconds=LOAD_SECONDS * 10)
-    return job(order, part, module="judge", limits=limits, weights=order.folder / "weights")
+    # They may be started long before the training is over.
+    limits = replace(order.limits, wall_seconds=order.limits.wall_seconds + JUDGE_SECONDS)
+    return job(order, part, module="judge", limits=limits, weights=_weights(order))

@@ -43,9 +43,16 @@ def container(folder: Path) -> Iterator[Callable[[Model], None]]:
         thread.join(5)
 
 
+def load(connection: socket.socket) -> None:
+    """What every container does first."""
+    question, _ = receive(connection)
+    assert question == {"op": "load"}
+    send(connection, {"op": "loaded"})
+
+
 def answering(header: dict[str, Any], payload: bytes = b"") -> Model:
     def model(connection: socket.socket) -> None:
-        send(connection, {"op": "loaded"})
+        load(connection)
         receive(connection)
         send(connection, header, payload)
 
@@ -54,9 +61,9 @@ def answering(header: dict[str, Any], payload: bytes = b"") -> Model:
 
 def test_logits_come_back_in_their_shape(server: JudgeServer, container: Callable[[Model], None]) -> None:
     def model(connection: socket.socket) -> None:
-        send(connection, {"op": "loaded"})
+        load(connection)
         question, payload = receive(connection)
-        assert question == {"op": "logits", "shape": [2, 3], "last": False}
+        assert question == {"op": "logits", "shape": [2, 3], "start": 0, "stop": 3, "quick": False}
         tokens = np.frombuffer(payload, dtype="<u2").reshape(2, 3)
         send(connection, {"shape": [2, 3, 4]}, np.repeat(tokens[..., None], 4, axis=2).astype("<f4").tobytes())
 
@@ -82,8 +89,8 @@ def test_an_answer_of_the_wrong_shape_is_refused(
 
 @pytest.mark.parametrize("answer", [
     {}, {"flops_per_token": "1", "parameters": 1}, {"flops_per_token": -1, "parameters": 1},
-    {"flops_per_token": 1e30, "parameters": 1}, {"flops_per_token": 1.0, "parameters": 0},
-    {"flops_per_token": 1.0, "parameters": 1.5},
+    {"flops_per_token": 1e30, "parameters": 1}, {"flops_per_token": 0, "parameters": 1},
+    {"flops_per_token": "nan", "parameters": 1}, {"flops_per_token": None, "parameters": 1},
 ])
 def test_odd_counts_of_flops_are_refused(
     server: JudgeServer, container: Callable[[Model], None], answer: dict[str, Any]
@@ -94,7 +101,11 @@ def test_odd_counts_of_flops_are_refused(
 
 
 def test_a_model_that_cannot_be_loaded_says_why(server: JudgeServer, container: Callable[[Model], None]) -> None:
-    container(lambda connection: send(connection, {"op": "failed", "error": "KeyError: 'width'"}))
+    def model(connection: socket.socket) -> None:
+        receive(connection)
+        send(connection, {"op": "failed", "error": "KeyError: 'width'"})
+
+    container(model)
     with pytest.raises(AskerFailed, match="KeyError: 'width'") as failure:
         server.wait_connected(10)
     assert failure.value.cause == Cause.LOAD_FAILED
@@ -145,7 +156,7 @@ def test_bytes_that_trickle_do_not_stretch_the_time() -> None:
 
 def test_a_giant_answer_is_refused(server: JudgeServer, container: Callable[[Model], None]) -> None:
     def model(connection: socket.socket) -> None:
-        send(connection, {"op": "loaded"})
+        load(connection)
         receive(connection)
         connection.sendall((2).to_bytes(4, "big") + (1 << 50).to_bytes(8, "big") + b"{}")
 

@@ -11,8 +11,6 @@ import pytest
 from tests.trainer import pairs
 from tests.trainer.conftest import sentences
 from trainer import tokens
-from trainer.contract import MAX_PAYLOAD_BYTES
-from trainer.harness.outside import scorer
 from trainer.harness.outside.stream import Stream
 from trainer.harness.outside.text import HELD_OUT, TextError, needles
 from trainer.harness.outside.token_files import prepare
@@ -169,11 +167,3 @@ def test_what_occurs_in_the_training_text_is_kept_too(folder: Path, tmp_path: Pa
     for _ in range(2):
         text = prepare(folder, vocabulary="tokens", context=64, cache=tmp_path / "cache")
         assert all(np.array_equal(text.known(split), plain.known(split)) for split in HELD_OUT)
-
-
-@pytest.mark.parametrize("context", [64, 1024])
-def test_logits_for_50257_tokens_fit_into_one_message(context: int) -> None:
-    """Half a message, because a model may pad its vocabulary: 50,304 columns are usual."""
-    chunks = list(scorer._chunks(np.arange(40), 1000, context=context, vocab_size=50_257))
-    assert [row for chunk in chunks for row in chunk] == list(range(40))
-    assert all(len(chunk) * context * 50_304 * 4 <= MAX_PAYLOAD_BYTES for chunk in chunks)

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from trainer.harness.outside.listener import LOOK_SECONDS, listen, readable
 Logits = NDArray[np.float32]
 
 ANSWER_SECONDS = 120.0  # for one question
+ALL_ANSWERS_SECONDS = 1800.0  # for all questions to one container
+LOW_PRECISION = ("bfloat16", "float16")
 MAX_DETAIL = 500
 
 
@@ -30,6 +33,19 @@ class AskerFailed(Exception):
         self.detail = detail[:MAX_DETAIL]
 
 
+@dataclass(frozen=True)
+class Counted:
+    """What a container says of one training step; nothing is sure of it.
+
+    FLOPs per token of a forward and backward pass, the number of parameters, and whether anything in the forward pass
+    was computed in less than float32.
+    """
+
+    flops_per_token: float | None = None
+    parameters: int | None = None
+    low_precision: bool = False
+
+
 class JudgeServer:
     """Listens at `socket` for the one judge container that belongs to it."""
 
@@ -38,9 +54,9 @@ class JudgeServer:
         self._listening = listen(socket)
         self._asker: Asker | None = None
 
-    def wait_connected(self, timeout: float, *, alive: Callable[[], bool] = lambda: True) -> "Asker":
-        """The model once it is loaded; AskerFailed(LOAD_FAILED) when it cannot be, when `alive` says that the
-        container is gone, or after `timeout` seconds."""
+    def accept(self, timeout: float, *, alive: Callable[[], bool] = lambda: True) -> "Asker":
+        """The container, with nothing of the genome in it yet; AskerFailed(LOAD_FAILED) when `alive` says that it is
+        gone, or after `timeout` seconds. It may have connected long ago."""
         deadline = time.monotonic() + timeout
         while not readable(self._listening, LOOK_SECONDS):
             if time.monotonic() > deadline:
@@ -50,8 +66,15 @@ class JudgeServer:
         connection, _ = self._listening.accept()
         self._listening.close()  # one connection, and no second
         self._asker = Asker(connection)
-        self._asker.wait_loaded(max(deadline - time.monotonic(), 0.1))
         return self._asker
+
+    def wait_connected(self, timeout: float, *, alive: Callable[[], bool] = lambda: True) -> "Asker":
+        """`accept`, and the model loaded; AskerFailed(LOAD_FAILED) when it cannot be."""
+        deadline = time.monotonic() + timeout
+        asker = self.accept(timeout, alive=alive)
+        asker.load()
+        asker.wait_loaded(max(deadline - time.monotonic(), 0.1))
+        return asker
 
     def close(self) -> None:
         """Hang up; the judge container ends by itself."""
@@ -62,53 +85,86 @@ class JudgeServer:
 
 
 class Asker:
-    """A loaded model in a container: token windows go in, logits come out."""
+    """A model in a container: token windows go in, logits come out.
 
-    def __init__(self, connection: socket.socket, *, seconds: float = ANSWER_SECONDS) -> None:
+    `tokens` counts what went in, `seconds` how long the answers took together.
+    """
+
+    def __init__(
+        self, connection: socket.socket, *, seconds: float = ANSWER_SECONDS, all_seconds: float = ALL_ANSWERS_SECONDS
+    ) -> None:
+        self.low_precision = False
+        self.tokens = 0
+        self.seconds = 0.0
         self._connection = connection
-        self._seconds = seconds
+        self._patience_seconds = seconds
+        self._all_seconds = all_seconds
+
+    def load(self) -> None:
+        """Tell it to import the genome and to load the weights, which are there now."""
+        with _loading(), self._patience(self._patience_seconds):
+            send(self._connection, {"op": "load"})
 
     def wait_loaded(self, seconds: float) -> None:
         """Return when the model is loaded; AskerFailed(LOAD_FAILED) when it is not."""
-        try:
+        with _loading():
             answer, _ = self._receive(seconds, limit=0)
-        except AskerFailed as failure:
-            raise AskerFailed(Cause.LOAD_FAILED, f"while loading its model: {failure.detail}") from failure
         if answer.get("op") != "loaded":
             raise AskerFailed(Cause.LOAD_FAILED, str(answer.get("error", "the model was not loaded")))
 
-    def logits(self, tokens: NDArray[np.uint16], *, last: bool = False) -> Logits:
-        """The logits for `tokens` [B, T]: float32 [B, T, V'], or [B, 1, V'] for the `last` position alone.
+    def logits(
+        self, tokens: NDArray[np.uint16], *, start: int = 0, stop: int | None = None, quick: bool = False
+    ) -> Logits:
+        """The logits for `tokens` [B, T] at the positions `start` … `stop` (T): float32 [B, stop − start, V'].
 
-        AskerFailed when there is no answer in time, or not one of that shape; the numbers are not looked at.
+        `quick` lets a GPU compute as trainings do there, in bfloat16. AskerFailed when there is no answer in time, or
+        not one of that shape; the numbers are not looked at.
         """
         rows, width = tokens.shape
-        self._send({"op": "logits", "shape": [rows, width], "last": last}, tokens.astype("<u2").tobytes())
-        answer, payload = self._receive(self._seconds, limit=MAX_PAYLOAD_BYTES)
-        shape = answer.get("shape")
-        positions = 1 if last else width
-        if not isinstance(shape, list) or len(shape) != 3 or shape[:2] != [rows, positions] or not _natural(shape[2]):
-            raise AskerFailed(Cause.BAD_LOGITS, f"logits of shape {shape} where [{rows}, {positions}, V] was asked for")
+        stop = width if stop is None else stop
+        question = {"op": "logits", "shape": [rows, width], "start": start, "stop": stop, "quick": quick}
+        answer, payload = self._answer(question, tokens.astype("<u2").tobytes(), limit=MAX_PAYLOAD_BYTES)
+        self.tokens += tokens.size
+        shape, wanted = answer.get("shape"), [rows, stop - start]
+        if not isinstance(shape, list) or len(shape) != 3 or shape[:2] != wanted or not _natural(shape[2]):
+            raise AskerFailed(Cause.BAD_LOGITS, f"logits of shape {shape} where [{rows}, {wanted[1]}, V] was asked for")
         if len(payload) != 4 * math.prod(shape):
             raise AskerFailed(Cause.BAD_LOGITS, "as many bytes as the shape says did not come")
+        if not quick:
+            self.low_precision = self.low_precision or answer.get("dtype") in LOW_PRECISION
         return np.frombuffer(payload, dtype="<f4").reshape(shape)
 
-    def flops(self, context: int) -> tuple[float, int]:
-        """FLOPs per token of one forward and backward pass at `context` tokens, and the number of parameters."""
-        self._send({"op": "flops", "shape": [1, context]})
-        answer, _ = self._receive(self._seconds, limit=0)
+    def flops(self, context: int) -> Counted:
+        """What one training step costs at `context` tokens; AskerFailed when it could not be counted."""
+        answer, _ = self._answer({"op": "flops", "shape": [1, context]}, limit=0)
         flops, parameters = answer.get("flops_per_token"), answer.get("parameters")
-        if not isinstance(flops, int | float) or not 0 <= flops < 1e18 or not _natural(parameters):
-            raise AskerFailed(Cause.BAD_LOGITS, "the FLOPs of the model could not be counted")
-        return float(flops), int(parameters or 0)
+        if not isinstance(flops, int | float) or not 0 < flops < 1e18:
+            raise AskerFailed(Cause.BAD_LOGITS, "its FLOPs could not be counted")
+        return Counted(
+            flops_per_token=float(flops),
+            parameters=parameters if _natural(parameters) else None,
+            low_precision=answer.get("low_precision") is True,
+        )
 
     def close(self) -> None:
+        """Hang up, also on an answer that another thread waits for."""
         with contextlib.suppress(OSError):
-            self._connection.close()
+            self._connection.shutdown(socket.SHUT_RDWR)
+        self._connection.close()
 
-    def _send(self, header: Mapping[str, Any], payload: bytes = b"") -> None:
-        with self._patience(self._seconds):
-            send(self._connection, header, payload)
+    def _answer(
+        self, question: Mapping[str, Any], payload: bytes = b"", *, limit: int
+    ) -> tuple[dict[str, Any], bytearray]:
+        began = time.monotonic()
+        patience = min(self._patience_seconds, self._all_seconds - self.seconds)
+        if patience <= 0:
+            raise AskerFailed(Cause.OUT_OF_TIME, f"its answers took more than {self._all_seconds:.0f} seconds together")
+        try:
+            with self._patience(patience):
+                send(self._connection, question, payload)
+            return self._receive(patience, limit=limit)
+        finally:
+            self.seconds += time.monotonic() - began
 
     def _receive(self, seconds: float, *, limit: int) -> tuple[dict[str, Any], bytearray]:
         with self._patience(seconds):
@@ -140,6 +196,14 @@ class Asker:
             raise AskerFailed(Cause.BAD_LOGITS, "ended in the middle of being judged") from error
         finally:
             timer.cancel()
+
+
+@contextlib.contextmanager
+def _loading() -> Iterator[None]:
+    try:
+        yield
+    except AskerFailed as failure:
+        raise AskerFailed(Cause.LOAD_FAILED, f"while loading its model: {failure.detail}") from failure
 
 
 def _natural(value: Any) -> bool:
