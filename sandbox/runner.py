@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from types import FrameType
 
 import django
@@ -19,13 +20,14 @@ django.setup()
 from django.db import connections, transaction  # noqa: E402
 
 from evolution import live  # noqa: E402
-from sandbox import attempts, orders  # noqa: E402
+from sandbox import attempts, orders, probe  # noqa: E402
 from sandbox.attempts import LostLease  # noqa: E402
 from sandbox.conduct import conduct  # noqa: E402
 from sandbox.models import Attempt, AttemptState, Point, Purpose  # noqa: E402
 from sandbox.outcome import Outcome  # noqa: E402
 from sandbox.trial import Abandoned  # noqa: E402
-from trainer.contract import Cause  # noqa: E402
+from trainer.contract import OURS, Cause  # noqa: E402
+from trainer.harness.outside import state  # noqa: E402
 from trainer.harness.outside.server import Report  # noqa: E402
 
 log = logging.getLogger("sandbox.runner")
@@ -105,6 +107,7 @@ def run(attempt_id: int) -> None:
         watch.close()
         watch.flush()
         keep_weights(attempt, outcome)
+        hand_over(attempt, outcome)
         attempts.finish(attempt, outcome)
     except LostLease as error:
         log.warning("%s", error)
@@ -125,10 +128,47 @@ def keep_weights(attempt: Attempt, outcome: Outcome) -> None:
     partial.rename(target)
 
 
+def hand_over(attempt: Attempt, outcome: Outcome) -> None:
+    """Keep the state that a lost training saved where the trial's next attempt finds it; else nothing is kept."""
+    kept, folder = _kept_state(attempt), orders.attempt_folder(attempt.pk)
+    if outcome.cause not in OURS:
+        shutil.rmtree(kept, ignore_errors=True)
+    elif (left := state.read(folder)).saved is not None:
+        shutil.rmtree(kept, ignore_errors=True)
+        _copy_state(left, folder, kept)
+
+
+def take_over(attempt: Attempt) -> None:
+    """Begin where an earlier attempt at the same trial saved a state, if one did and this one has not begun."""
+    kept, folder = _kept_state(attempt), orders.attempt_folder(attempt.pk)
+    if (kept / state.FILE).exists() and not (folder / state.FILE).exists():
+        _copy_state(state.read(kept), kept, folder)
+
+
+def _kept_state(attempt: Attempt) -> Path:
+    """Outside the attempts' own folders, which go when they are over."""
+    return orders.attempt_folder(attempt.pk).parent / f"trial-{attempt.trial_id}"
+
+
+def _copy_state(left: state.State, source: Path, target: Path) -> None:
+    assert left.saved is not None  # noqa: S101 for mypy
+    files = state.folder_of(source, left.saved.save)
+    shutil.copytree(files, target / files.name, dirs_exist_ok=True)
+    state.write(target, left)  # last: without it there is nothing to go on from
+
+
 def _conduct(attempt: Attempt, watch: Watch) -> Outcome:
     try:
         order, driver = orders.order(attempt)
-        return conduct(order, driver, watch)
+        take_over(attempt)
+        probed = Outcome()
+        order = probe.freeze(attempt, order, driver, watch, probed)
+        if probed.cause is not None:
+            return probed
+        outcome = conduct(order, driver, watch)
+        outcome.numbers.update(probed.numbers)
+        outcome.phases.update(probed.phases)
+        return outcome
     except LostLease:
         raise
     except Abandoned as abandoned:
