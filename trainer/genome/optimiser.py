@@ -13,4 +13,4 @@ def configure_optimiser(
     decayed = [p for p in model.parameters() if p.dim() >= 2]
     free = [p for p in model.parameters() if p.dim() < 2]
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=learning_rate, betas=(BETA1, beta2))
+    return torch.optim.AdamW(groups, lr=learning_rate, betas=(BETA1, beta2), fused=True)

@@ -154,15 +154,17 @@ def cautious(module: cst.Module, rng: Random) -> cst.Module | None:
 def nadam(module: cst.Module, rng: Random) -> cst.Module | None:
     """AdamW becomes NAdam with the same decoupled weight decay."""
     found = _adamw(module)
-    known = ("lr", "betas", "eps", "weight_decay", "foreach")
+    known = ("lr", "betas", "eps", "weight_decay", "foreach", "fused")
     if found is None or any(a.star or (a.keyword is not None and a.keyword.value not in known) for a in found.args):
         return None
     func = tree.expression(tree.code(found.func).replace("AdamW", "NAdam"))
     if not isinstance(func, cst.Attribute):
         return None  # imported by its own name
-    return tree.exchange(
-        module, (found, tree.with_argument(found.with_changes(func=func), "decoupled_weight_decay=True"))
-    )
+    last = found.args[-1]
+    kept = [a for a in found.args if a.keyword is None or a.keyword.value != "fused"]  # NAdam has no such kernel
+    kept[-1] = kept[-1].with_changes(comma=last.comma, whitespace_after_arg=last.whitespace_after_arg)
+    new = found.with_changes(func=func, args=kept)
+    return tree.exchange(module, (found, tree.with_argument(new, "decoupled_weight_decay=True")))
 
 
 def fused_optimiser(module: cst.Module, rng: Random) -> cst.Module | None:
