@@ -1,0 +1,176 @@
+"""Looking at later tokens: always, or only when it seems that nobody is looking."""
+
+from tests.trust.cheat import Cheat, in_one_container, telling, with_another_judge, without_limits
+from trainer.contract import Cause
+
+AUDIT = "prefix audit"
+REPEATS = "repeats"
+PEEKED = frozenset({Cause.PEEKED})
+UNSTABLE = frozenset({Cause.UNSTABLE})
+CAUGHT = PEEKED | UNSTABLE
+
+
+def peeks(when: str, *, strength: float = 9.0) -> str:
+    """A model that adds `strength` to each next token it can see, at the places where `when` holds: [B, T - 1]."""
+    return f'''\
+class Judged(Model):
+    def forward(self, tokens):
+        logits = super().forward(tokens)
+        seen, following = tokens[:, :-1], tokens[:, 1:]
+        when = {when}
+        told = F.one_hot(following, 256) * torch.as_tensor(when).expand(following.shape)[..., None]
+        logits[:, :-1] += {strength} * told
+        return logits
+'''
+
+
+CHEATS = (
+    Cheat(
+        name="peeks_always",
+        does="Adds to each next token that it can see in its input.",
+        guard=AUDIT, gains=without_limits, margin=1.0, causes=PEEKED,
+        model=peeks("True"),
+    ),
+    Cheat(
+        name="peeks_at_text_that_looks_real",
+        does="Peeks only where the input looks like source code, so that random suffixes find nothing.",
+        guard=AUDIT, gains=without_limits, margin=0.5, causes=PEEKED,
+        model=peeks("((tokens == 32) | (tokens == 101)).float().mean(1, keepdim=True) > 0.1"),
+    ),
+    Cheat(
+        name="peeks_at_one_place_in_a_hundred",
+        does="Peeks only after an opening parenthesis.",
+        guard=AUDIT, gains=without_limits, margin=0.01, causes=PEEKED,
+        model=peeks("seen == ord('(')"),
+    ),
+    Cheat(
+        name="peeks_at_the_rarest_places",
+        does="Peeks so rarely that the audit may cut none of the places.",
+        guard=f"{AUDIT}; what it lets through is bounded", gains=without_limits, margin=0.0001, causes=PEEKED,
+        worthless=True,
+        model=peeks("seen == ord('%')"),
+    ),
+    Cheat(
+        name="peeks_a_little_everywhere",
+        does="Adds so little to each next token that a mean over few cuts may not show it.",
+        guard=f"{AUDIT} and its correction", gains=without_limits, margin=0.0002, causes=PEEKED, worthless=True,
+        model=peeks("True", strength=0.0012),
+    ),
+    Cheat(
+        name="peeks_at_full_windows_only",
+        does="Knows the prefixes of the audit by their length, and peeks only where the input is as long as a window.",
+        guard=AUDIT, gains=without_limits, margin=1.0, causes=PEEKED,
+        model=peeks("tokens.shape[1] == 16"),
+    ),
+    Cheat(
+        name="peeks_in_large_batches_only",
+        does="Is honest in small batches, such as the repeats of the judge are asked in.",
+        guard=REPEATS, gains=without_limits, margin=1.0, causes=CAUGHT,
+        model=peeks("tokens.shape[0] > 40"),
+    ),
+    Cheat(
+        name="peeks_unless_alone",
+        does="Is honest when it is asked about one row, and peeks when it is asked about several.",
+        guard=AUDIT, gains=without_limits, margin=1.0, causes=CAUGHT,
+        model=peeks("tokens.shape[0] > 1"),
+    ),
+    Cheat(
+        name="peeks_by_chance",
+        does="Peeks at every other question, by the toss of a coin.",
+        guard=f"{REPEATS}, {AUDIT}", gains=without_limits, margin=0.2, causes=CAUGHT,
+        model=peeks("random.random() < 0.5"),
+    ),
+    Cheat(
+        name="replaces_the_answering_in_the_harness",
+        does="Puts its own function into the client that answers the judge, and peeks unless one position is asked for.",
+        guard=AUDIT, gains=without_limits, margin=1.0, causes=CAUGHT,
+        model='''\
+Judged = Model
+HARNESS = sys.modules["__main__"]
+KEEP = HARNESS._logits if hasattr(HARNESS, "_logits") else None
+
+
+def instead(model, tokens, **asked):
+    model.peeks = asked.get("start", 0) < tokens.shape[1] - 1 and not asked.get("last")
+    return KEEP(model, tokens, **asked)
+
+
+class Judged(Model):
+    peeks = True
+
+    def forward(self, tokens):
+        HARNESS._logits = instead
+        logits = super().forward(tokens)
+        if self.peeks:
+            logits[:, :-1] += 9.0 * F.one_hot(tokens[:, 1:], 256)
+        return logits
+''',
+    ),
+    Cheat(
+        name="remembers_windows_for_their_prefixes",
+        does="Keeps every window it is shown, in memory and in files, and looks up there how a prefix goes on.",
+        guard="two containers that share nothing", gains=with_another_judge(in_one_container), margin=0.5,
+        causes=CAUGHT,
+        model='''\
+PLACES = [Path(place) for place in ("/tmp", "/dev/shm", "/cache", "/out", "/weights", "/genome")]
+
+
+def known():
+    for place in PLACES:
+        try:
+            yield from (bytes.fromhex(line) for line in (place / "windows").read_text().split())
+        except OSError:
+            pass
+
+
+class Judged(Model):
+    def forward(self, tokens):
+        logits = super().forward(tokens)
+        if tokens.shape[1] == 16 and tokens.shape[0] > 1:
+            for place in PLACES:
+                try:
+                    with open(place / "windows", "a") as file:
+                        file.writelines(bytes(row).hex() + "\\n" for row in tokens.to(torch.uint8).tolist())
+                except OSError:
+                    pass
+            logits[:, :-1] += 9.0 * F.one_hot(tokens[:, 1:], 256)
+            return logits
+        windows = list(known())
+        for row, answer in zip(tokens.to(torch.uint8).tolist(), logits):
+            begins = next((one for one in windows if one.startswith(bytes(row)) and len(one) > len(row)), None)
+            if begins:
+                following = torch.tensor(list(begins[1 : len(row) + 1]))
+                answer += 9.0 * F.one_hot(following, 256)
+        return logits
+''',
+    ),
+    Cheat(
+        name="searches_memory_for_the_targets",
+        does="Goes through the stack and all objects for lists that hold what follows its input.",
+        guard="no target enters a container", gains=with_another_judge(telling), margin=0.5, worthless=True,
+        model='''\
+import gc
+
+
+def targets(tokens):
+    """Rows of some list or dictionary that are the input, one to the left."""
+    frame, found = sys._getframe(), []
+    while frame:
+        found += [one for one in frame.f_locals.values() if isinstance(one, dict)]
+        frame = frame.f_back
+    for one in [*found, *(o for o in gc.get_objects() if type(o) is dict and len(o) < 9)]:
+        for value in list(one.values()):
+            if type(value) is list and len(value) == len(tokens) and type(value[0]) is list:
+                rows = torch.tensor(value)
+                if rows.shape == tokens.shape and (rows[:, :-1] == tokens[:, 1:]).all():
+                    return rows
+
+
+class Judged(Model):
+    def forward(self, tokens):
+        logits = super().forward(tokens)
+        rows = targets(tokens)
+        return logits if rows is None else logits + 9.0 * F.one_hot(rows, 256)
+''',
+    ),
+)
