@@ -173,3 +173,125 @@ def test_validation_ends_by_itself(serve: Serve, line: Line, folder: Path) -> No
     assert len(first) > 1
     assert all(torch.equal(x, other) for (x, _), (other, _) in zip(first, again, strict=True))
     assert server.progress().tokens == 0
+
+
+def test_warming_up_is_the_same_for_one_seed_and_has_nothing_of_the_text(
+    serve: Serve, line: Line, folder: Path, text: Text
+) -> None:
+    serve()
+    first, again = (list(run_of(line, folder).warmup(2, CONTEXT)) for _ in range(2))
+    assert all(torch.equal(x, other) for (x, _), (other, _) in zip(first, again, strict=True))
+    assert not torch.isin(first[0][0], torch.tensor(text.train.astype(int)).unique()).all()
+
+
+def test_the_first_look_at_validation_text_starts_the_clock(serve: Serve, line: Line, folder: Path) -> None:
+    server = serve()
+    run = run_of(line, folder)
+    list(run.warmup(1, CONTEXT))
+    assert server.progress().started_at is None
+    next(run.validation(1, CONTEXT))
+    assert server.progress().started_at is not None
+
+
+def test_validation_is_the_same_slice_in_any_shape(serve: Serve, line: Line, folder: Path, text: Text) -> None:
+    serve()
+    run = run_of(line, folder)
+    for shape in [(1, CONTEXT), (3, 10)]:
+        x = torch.cat([x.flatten() for x, _ in run.validation(*shape)])
+        assert x.tolist() == text.validation[: len(x)].tolist()
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (4, 0), (-1, 4)])
+def test_a_batch_without_tokens_is_refused_at_once(
+    serve: Serve, line: Line, folder: Path, shape: tuple[int, int]
+) -> None:
+    serve()
+    run = run_of(line, folder)
+    for batches in (run.batches(*shape), run.validation(*shape)):
+        with pytest.raises(ValueError, match="at least one row"):
+            next(batches)
+
+
+def test_two_ranks_read_one_global_batch(serve: Serve, folder: Path, text: Text) -> None:
+    server = serve(world=2, budget=Budget(tokens=10 * 2 * 2 * CONTEXT))
+    rows: dict[int, list[torch.Tensor]] = {0: [], 1: []}
+
+    def read(rank: int) -> None:
+        line = Line(folder / "harness.sock")
+        run = Run(line, out=folder, rank=rank)
+        assert (run.rank, run.world) == (rank, 2)
+        rows[rank] = [x for x, _ in run.batches(2, CONTEXT)]
+        line.close()
+
+    threads = [threading.Thread(target=read, args=(rank,)) for rank in rows]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    x, _ = Stream(text.train, seed=7, segment=CONTEXT).read(0, 10 * 2 * 2 * CONTEXT)
+    both = [torch.cat(pair) for pair in zip(rows[0], rows[1], strict=True)]
+    assert torch.cat(both).flatten().tolist() == x.tolist()
+    assert server.progress().tokens == 10 * 2 * 2 * CONTEXT
+
+
+def test_rank_0_speaks_and_saves_for_all(serve: Serve, line: Line, folder: Path, reports: list[Report]) -> None:
+    server = serve(world=2, on_report=reports.append)
+    run = Run(line, out=folder, rank=1)
+    next(run.batches(2, CONTEXT))
+    run.report(step=0, loss=1.0)
+    run.save(nn.Linear(3, 4), {})
+    run.save_state({"w": torch.zeros(1)}, {})
+    run.finish()
+    server.stop()
+    assert reports == []
+    assert not server.progress().saved
+    assert not server.rewind()
+    assert server.progress().phase == "training"  # the launcher says when all ranks are done
+
+
+def test_a_state_comes_back_in_the_next_container(serve: Serve, line: Line, folder: Path) -> None:
+    first = serve(max_checkpoint_bytes=1 << 26)
+    run = run_of(line, folder)
+    assert run.load_state() is None
+    next(run.batches(2, CONTEXT))
+    large = torch.randn(3000, 1000)  # 12 MB: three pieces
+    run.save_state({"large": large, "same": large, "random": torch.get_rng_state()}, {"step": 0, "best": [1.5, None]})
+    assert run.load_state() is None  # it is this container's own
+    next(run.batches(2, CONTEXT))
+    line.close()
+    first.stop()
+    assert first.rewind()
+    serve(max_checkpoint_bytes=1 << 26)
+    run = run_of(line, folder)
+    found = run.load_state()
+    assert found is not None
+    tensors, numbers = found
+    assert numbers == {"step": 0, "best": [1.5, None]}
+    assert torch.equal(tensors["large"], large)
+    assert torch.equal(tensors["random"], torch.get_rng_state())
+    assert run.progress == pytest.approx(128 / 100_000)
+
+
+def test_a_state_before_the_first_batch_is_refused_at_once(serve: Serve, line: Line, folder: Path) -> None:
+    serve()
+    with pytest.raises(RuntimeError, match="take one before saving"):
+        run_of(line, folder).save_state({"w": torch.zeros(1)}, {})
+
+
+def test_a_later_state_replaces_an_earlier_one(serve: Serve, line: Line, folder: Path) -> None:
+    server = serve()
+    run = run_of(line, folder)
+    for step, _ in zip(range(3), run.batches(2, CONTEXT), strict=False):
+        run.save_state({"w": torch.full((2,), float(step))}, {"step": step})
+    server.stop()
+    server.rewind()
+    serve()
+    found = run_of(line, folder).load_state()
+    assert found is not None
+    assert (found[0]["w"].tolist(), found[1]) == ([2.0, 2.0], {"step": 2})
+
+
+def test_a_state_without_a_tensor_is_refused(serve: Serve, line: Line, folder: Path) -> None:
+    serve()
+    with pytest.raises(ValueError, match="at least one tensor"):
+        run_of(line, folder).save_state({}, {"step": 1})

@@ -254,6 +254,317 @@ def test_a_socket_may_have_a_long_path(serve: Serve, folder: Path) -> None:
     assert (deep / "harness.sock").stat().st_mode & 0o777 == 0o666
 
 
+# --- the clock ------------------------------------------------------------------------------------------------------
+
+
+def test_a_look_at_validation_text_starts_the_clock(serve: Serve, connect: Connect) -> None:
+    server, client = serve(), connect()
+    server.watch_device(lambda: 4.5)
+    client.ask(op="hello", rank=0)
+    assert server.progress().started_at is None
+    client.ask(op="validation", index=0, shape=[1, 64])
+    server.watch_device(lambda: 9.0)
+    client.batch(0)
+    assert server.progress().started_at is not None
+    assert server.progress().setup_device_seconds == 4.5
+
+
+def test_looks_alone_use_up_a_budget_of_seconds(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(budget=Budget(tokens=None, seconds=100))
+    client = connect()
+    client.ask(op="validation", index=0, shape=[1, 64])
+    clock = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + 101)
+    assert client.batch(0)[0]["end"] is True
+
+
+def test_warming_up_does_not_stop_a_clock_that_runs(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, client = serve(), connect()
+    client.batch(0)
+    client.ask(op="warmup")
+    clock = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + 50)
+    assert server.progress().phase == "training"
+    assert server.progress().seconds >= 50
+    assert server.progress().warm_seconds == 0
+
+
+def test_the_clock_runs_on_in_a_later_server(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = serve()
+    connect().batch(0)
+    first.stop()
+    second = serve()
+    clock = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + 50)
+    assert second.progress().seconds >= 50  # whether or not it asks for text
+    assert second.progress().setup_device_seconds == 0.0
+
+
+def test_the_clock_is_read_once(serve: Serve, connect: Connect) -> None:
+    server, client = serve(), connect()
+    read: list[float] = []
+
+    def clock() -> float:
+        read.append(1.0)
+        return 1.0
+
+    server.watch_device(clock)
+    for number in range(3):
+        client.batch(number)
+    assert len(read) == 1
+
+
+def test_a_clock_that_cannot_be_read_is_not_the_variants_fault(serve: Serve, connect: Connect) -> None:
+    server, client = serve(), connect()
+
+    def broken() -> float:
+        raise RuntimeError("the engine is gone")
+
+    server.watch_device(broken)
+    with pytest.raises(ConnectionError):
+        client.batch(0)
+    with pytest.raises(RuntimeError, match="engine is gone"):
+        server.progress()
+
+
+# --- reading around the harness ---------------------------------------------------------------------------------------
+
+
+def test_a_batch_asked_for_again_in_another_shape_gives_no_text(serve: Serve, connect: Connect) -> None:
+    server, client = serve(), connect()
+    client.batch(0, 2, 64)
+    for shape in [(4, 64), (2, 65), (1, 64), (64, 2)]:
+        answer, payload = client.batch(0, *shape)
+        assert "one shape" in answer["error"]
+        assert payload == b""
+    assert server.progress().tokens == 128
+
+
+def test_an_earlier_batch_is_not_served_again(client: Client) -> None:
+    client.batch(0)
+    client.batch(1)
+    with pytest.raises(ConnectionError):
+        client.batch(0)
+
+
+def test_many_connections_share_one_budget(serve: Serve, connect: Connect, text: Text) -> None:
+    server = serve(budget=Budget(tokens=64 * 40))
+    seen: set[bytes] = set()
+
+    def grab() -> None:
+        client = connect()
+        for number in range(60):
+            try:
+                seen.add(client.batch(number, 1, 64)[1])
+            except ConnectionError:  # somebody else is further: try where they are
+                client = connect()
+
+    threads = [threading.Thread(target=grab) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    seen.discard(b"")
+    assert server.progress().tokens == 64 * len(seen) <= 64 * 40
+
+
+@pytest.mark.parametrize("phase", ["saving", "done"])
+def test_after_the_end_there_is_no_validation_text(serve: Serve, connect: Connect, phase: str) -> None:
+    server = serve(budget=Budget(tokens=128))
+    server.acknowledge()
+    client = connect()
+    client.batch(0)
+    client.batch(1)
+    if phase == "done":
+        client.ask(op="done")
+    answer, payload = client.ask(op="validation", index=0, shape=[1, 64])
+    assert (answer, payload) == ({"end": True}, b"")
+
+
+def test_nothing_can_be_saved_after_done(serve: Serve, connect: Connect) -> None:
+    server, client = serve(), connect()
+    server.acknowledge()
+    client.batch(0)
+    client.ask(op="done")
+    with pytest.raises(ConnectionError):
+        upload(client)
+    assert not server.progress().saved
+
+
+# --- several processes ------------------------------------------------------------------------------------------------
+
+
+def rank_batch(client: Client, rank: int, number: int, rows: int = 2) -> tuple[dict[str, Any], bytes]:
+    return client.ask(op="batch", rank=rank, number=number, shape=[rows, CONTEXT])
+
+
+def test_ranks_get_the_rows_of_one_global_batch(serve: Serve, connect: Connect, text: Text) -> None:
+    server = serve(world=3)
+    client = connect()
+    payloads = [rank_batch(client, rank, number)[1] for number in range(2) for rank in (1, 0, 2)]
+    x, _ = Stream(text.train, seed=7, segment=CONTEXT).read(0, 2 * 3 * 128)
+    ordered = [payloads[place][:256] for place in (1, 0, 2, 4, 3, 5)]
+    assert b"".join(ordered) == x.tobytes()
+    assert (server.progress().tokens, server.progress().batches) == (2 * 3 * 128, 2)
+
+
+def test_ranks_are_told_the_same_progress(serve: Serve, connect: Connect) -> None:
+    serve(world=2)
+    client = connect()
+    first = rank_batch(client, 0, 0)[0]
+    rank_batch(client, 0, 1)
+    assert rank_batch(client, 1, 0)[0] == first
+
+
+def test_the_budget_ends_for_every_rank_after_the_same_batch(serve: Serve, connect: Connect) -> None:
+    server = serve(world=2, budget=Budget(tokens=2 * 2 * 128))
+    client = connect()
+    answers = [[rank_batch(client, rank, number)[0] for number in range(3)] for rank in (0, 1)]
+    assert answers[0] == answers[1]
+    assert [answer.get("end") for answer in answers[0]] == [None, None, True]
+    assert server.progress().tokens == 2 * 2 * 128
+
+
+def test_a_rank_too_far_ahead_waits_for_the_slowest(serve: Serve, connect: Connect) -> None:
+    server = serve(world=2)
+    client = connect()
+    served = 0
+    while not rank_batch(client, 0, served)[0].get("wait"):
+        served += 1
+    assert served == 4
+    assert server.progress().batches == served
+    assert rank_batch(client, 1, 0)[1]
+    assert rank_batch(client, 0, served)[1]
+
+
+def test_a_rank_that_starts_late_begins_at_its_own_batch(serve: Serve, connect: Connect) -> None:
+    serve(world=2)
+    client = connect()
+    for number in range(3):
+        rank_batch(client, 0, number)
+    assert client.ask(op="hello", rank=1)[0]["number"] == -1
+    assert client.ask(op="hello", rank=0)[0]["number"] == 2
+
+
+def test_ranks_ask_for_batches_of_one_shape(serve: Serve, connect: Connect) -> None:
+    serve(world=2)
+    client = connect()
+    rank_batch(client, 0, 0, rows=2)
+    assert "one shape" in rank_batch(client, 1, 0, rows=3)[0]["error"]
+
+
+@pytest.mark.parametrize("rank", [2, -1, "0", 1.0])
+def test_a_rank_that_does_not_exist_closes_the_connection(serve: Serve, connect: Connect, rank: Any) -> None:
+    serve(world=2)
+    with pytest.raises(ConnectionError):
+        connect().ask(op="hello", rank=rank)
+    with pytest.raises(ConnectionError):
+        connect().ask(op="batch", rank=rank, number=0, shape=[1, 1])
+
+
+# --- going on after a loss --------------------------------------------------------------------------------------------
+
+
+def save_state(client: Client, save: int, number: int, content: bytes = GOOD) -> dict[str, Any]:
+    told: dict[str, Any] = {"op": "save_state", "state": save, "number": number}
+    answer, _ = client.ask(content, **told, file=MODEL_FILE, size=len(content), offset=0)
+    return answer if "error" in answer else client.ask(CONFIG, **told, file=CONFIG_FILE, size=len(CONFIG), offset=0)[0]
+
+
+def test_a_new_container_goes_on_where_the_last_state_was_saved(serve: Serve, connect: Connect, text: Text) -> None:
+    first = serve()
+    first.watch_device(lambda: 3.0)
+    client = connect()
+    client.batch(0)
+    first.watch_device(lambda: 10.0)
+    client.batch(1)
+    assert save_state(client, 0, 1) == {}
+    upload(client)
+    client.batch(2)
+    first.stop()
+    second = serve()
+    second.stop()
+    assert second.rewind()
+    second = serve()
+    second.watch_device(lambda: 2.0)
+    progress = second.progress()
+    assert (progress.tokens, progress.batches, progress.phase) == (256, 2, "waiting")
+    assert (progress.carried_device_seconds, progress.started_at, progress.saved) == (7.0, None, False)
+    client = connect()
+    told = client.ask(op="hello", rank=0)[0]
+    assert (told["number"], told["progress"]) == (1, 256 / 100_000)
+    x, _ = Stream(text.train, seed=7, segment=CONTEXT).read(256, 128)
+    assert client.batch(2)[1][:256] == x.tobytes()
+    assert second.progress().setup_device_seconds == 2.0
+    assert second.progress().tokens == 384
+
+
+def test_a_saved_state_comes_back_in_pieces(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.harness.outside.server.CHUNK_BYTES", 50)
+    first = serve()
+    client = connect()
+    client.batch(0)
+    save_state(client, 0, 0)
+    assert client.ask(op="load_state", file=MODEL_FILE, offset=0)[0] == {"none": True}  # nothing was lost
+    first.stop()
+    first.rewind()
+    serve()
+    client, content = connect(), b""
+    while len(content) < len(GOOD):
+        answer, piece = client.ask(op="load_state", file=MODEL_FILE, offset=len(content))
+        assert (answer, len(piece) <= 50) == ({"size": len(GOOD)}, True)
+        content += piece
+    assert content == GOOD
+
+
+def test_without_a_saved_state_there_is_nothing_to_go_on_from(serve: Serve, connect: Connect) -> None:
+    server = serve()
+    connect().batch(0)
+    server.stop()
+    assert not server.rewind()
+    assert server.progress().batches == 1
+
+
+def test_a_state_belongs_to_the_last_batch(serve: Serve, connect: Connect) -> None:
+    serve()
+    client = connect()
+    for number in range(3):
+        client.batch(number)
+    assert "the last batch that was served" in save_state(client, 0, 1)["error"]
+    assert save_state(client, 0, 2) == {}
+
+
+def test_states_come_one_after_the_other(serve: Serve, connect: Connect, folder: Path) -> None:
+    serve()
+    client = connect()
+    client.batch(0)
+    with pytest.raises(ConnectionError):
+        save_state(client, 1, 0)
+    assert list(folder.glob("state-*")) == []
+
+
+def test_a_state_too_large_or_unreadable_is_refused(client: Client) -> None:
+    client.batch(0)
+    assert "safetensors" in save_state(client, 0, 0, content=b"not a model at all")["error"]
+    answer, _ = client.ask(b"x", op="save_state", state=0, number=0, file=MODEL_FILE, size=2 << 20, offset=0)
+    assert "are allowed" in answer["error"]
+
+
+def test_there_is_no_other_file_to_load(serve: Serve, connect: Connect) -> None:
+    serve()
+    for name in ["state.json", "../state.json", None, 1]:
+        with pytest.raises(ConnectionError):
+            connect().ask(op="load_state", file=name, offset=0)
+
+
 # --- hostile clients ------------------------------------------------------------------------------------------------
 
 HOSTILE = {

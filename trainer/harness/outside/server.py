@@ -412,18 +412,18 @@ class TextServer:
         return {}, b""
 
     def _save_state(self, message: Mapping[str, Any], payload: bytearray) -> "Reply":
-        save, number, size, offset = (_natural(message, key) for key in ("state", "number", "size", "offset"))
+        save, size, offset = (_natural(message, key) for key in ("state", "size", "offset"))
         name, now = message.get("file"), self._state
-        if not isinstance(name, str) or now.phase not in ("training", "saving"):
+        if not isinstance(name, str) or now.phase in ("done", "failed"):
             raise Malformed("a state that is none")
         last = now.saved.save if now.saved else -1
         if save <= last:
             return {}, b""  # asked again because our answer was lost
         if save > last + 1:  # else every number would be a folder of ours
             raise Malformed("a state out of order")
-        batch = next((one for one in now.opened if one.number == number), None)
+        batch = next((one for one in now.opened if one.number == message.get("number")), None)
         if batch is None:
-            return {"error": f"the state is after batch {number}, and the last one served is {now.number}"}, b""
+            return {"error": "a state belongs to the last batch that was served here: take one before saving it"}, b""
         if now.ended_at is not None and time.time() - now.ended_at > SAVE_SECONDS:
             return {"error": f"the {SAVE_SECONDS:.0f} seconds for saving are over"}, b""
         now.last_request_at = time.time()
