@@ -66,7 +66,7 @@ def _adopted(directory: Path, found: dict[str, bytes], **wanted: Any) -> dict[st
 
 
 def _place(name: str) -> Path:
-    if slugify(name) != name or name in RESERVED:
+    if not name or slugify(name) != name or name in RESERVED:
         raise BadInput(f"“{name}” cannot be the name of a genome: use lower-case letters, digits and hyphens")
     if Experiment.objects.filter(slug=name).exists():
         raise BadInput(f"there is an experiment “{name}”, and --genome {name} means its champion: choose another name")

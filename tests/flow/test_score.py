@@ -65,7 +65,7 @@ def test_a_genome_that_saves_nothing_says_so(stage: Stage, shakespeare: Path) ->
     (["GENOME", "--data", "nowhere.txt"], "does not exist"),
     (["GENOME", "--budget-tokens", "0"], "budget"),
     (["GENOME", "--sandbox", "magic"], "choose"),
-    (["COMMAND"], "not supported yet"),
+    (["COMMAND"], "there is no train.py"),
 ])
 def test_bad_input_is_one_sentence_and_exit_code_2(stage: Stage, arguments: list[str], word: str) -> None:
     genomes = {"GENOME": stage.genome(), "COMMAND": command_genome(stage)}
