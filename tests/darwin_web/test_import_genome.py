@@ -9,7 +9,7 @@ from django.core.management import call_command
 
 from evolution.errors import BadInput
 from evolution.inspection import Finding, inspect
-from evolution.options import plan
+from evolution.options import Options, plan
 from tests import cast
 from tests.trainer.adapters.tiny import CONFIG, TINY
 
@@ -44,7 +44,7 @@ def test_an_imported_genome_is_found_by_its_name(settings_var: Path) -> None:
     assert f"tiny is in {settings_var / 'genomes' / 'tiny'}" in said
     text = settings_var / "text"
     text.write_bytes(cast.TEXT)
-    planned = plan(cast.Options(name="mine", genome="tiny", data=str(text)))
+    planned = plan(Options(name="mine", genome="tiny", data=str(text)))
     assert planned.genome.command == ("python", "train.py", CONFIG)
     assert planned.files["train.py"] == (TINY / "train.py").read_bytes()
 
