@@ -4,15 +4,15 @@ Other apps add what they know of a variant: `SECTIONS["decisions"] = Section(wri
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evolution import rows
+from evolution import contests, rows
 from evolution.genomes import Store
 from evolution.memory import effect
-from evolution.models import Check, Experiment, Generation, Transition, Variant
+from evolution.models import Check, Contest, ContestOutcome, Experiment, Generation, Replicate, Transition, Variant
 
 EXPERIMENT = "experiment.json"
 VARIANTS = "variants"
@@ -57,13 +57,17 @@ def document(variant: Variant, store: Store) -> dict[str, Any]:
 
 
 def experiment_document(experiment: Experiment) -> dict[str, Any]:
-    """The experiment's own row, its generations and its members."""
+    """The experiment's own row, its generations, its contests and its members."""
     return {
         **rows.record(experiment),
         "owner": experiment.owner.get_username() if experiment.owner else None,
         "baseline": experiment.baseline.number if experiment.baseline else None,
         "champion": experiment.champion.number if experiment.champion else None,
         "generation_rows": [rows.record(one) for one in experiment.generation_rows.all()],
+        "contests": [
+            {**rows.record(one), "champion": one.champion.number, "challenger": one.challenger.number}
+            for one in experiment.contests.select_related("champion", "challenger")
+        ],
         "members": [
             {"user": one.user.get_username(), "role": one.role}
             for one in experiment.members.select_related("user").order_by("user__username")
@@ -113,6 +117,7 @@ def insert_variants(
     for one in documents:
         for name, section in SECTIONS.items():
             section.read(cast.variants[one["id"]], one.get(name), cast)
+    _insert_contests(experiment, known.get("contests", ()), cast)
     experiment.baseline = cast.variants.get(known["baseline"])
     experiment.champion = cast.variants.get(known["champion"])
     experiment.save(update_fields=["baseline", "champion"])
@@ -126,6 +131,23 @@ def _insert_variant(experiment: Experiment, generation: Generation, one: dict[st
         experiment=experiment, generation=generation, parent=parent, other_parent=other_parent,
         proposer=cast.variants.get(one["proposer"]) if one["proposer"] is not None else None, **fields,
     ))
+
+
+def _insert_contests(experiment: Experiment, recorded: Iterable[Mapping[str, Any]], cast: Cast) -> None:
+    """Whoever closed a contest withdrew what was left of it: a document may be older than that."""
+    found = [
+        rows.insert(Contest(
+            experiment=experiment, champion=cast.variants[one["champion"]], challenger=cast.variants[one["challenger"]],
+            **rows.values(Contest, one),
+        ))
+        for one in recorded
+    ]
+    for contest in found:
+        if contest.outcome != ContestOutcome.OPEN:
+            contests.withdraw(contest)
+    for contest in found:
+        if contest.outcome == ContestOutcome.OPEN:
+            contests.want(contest)
 
 
 def _transitions(variant: Variant) -> list[dict[str, Any]]:
@@ -146,7 +168,17 @@ def _read_checks(variant: Variant, recorded: list[dict[str, Any]], _: Cast) -> N
         rows.insert(Check(variant=variant, **rows.values(Check, one)))
 
 
+def _replicates(variant: Variant) -> list[dict[str, Any]]:
+    return [rows.record(one) for one in variant.replicates.all()]
+
+
+def _read_replicates(variant: Variant, recorded: list[dict[str, Any]] | None, _: Cast) -> None:
+    for one in recorded or ():
+        rows.insert(Replicate(variant=variant, **rows.values(Replicate, one)))
+
+
 SECTIONS: dict[str, Section] = {
     "checks": Section(_checks, _read_checks),
     "transitions": Section(_transitions, _read_transitions),
+    "replicates": Section(_replicates, _read_replicates),
 }

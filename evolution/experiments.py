@@ -11,7 +11,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from evolution import live
+from evolution import contests, live
 from evolution.drafting import draft
 from evolution.errors import BadInput, Infrastructure, NameTaken, Refused, ResumeMismatch, StaleTransition
 from evolution.genomes import Store
@@ -125,6 +125,8 @@ def _change(
         raise Refused(f"“{experiment.slug}” is {now}: it cannot become {new.label}")
     experiment.status, experiment.reason, experiment.ended_at = new, reason, ended
     remember(experiment, "experiment.changed", actor=actor, data={"status": new.value, "reason": reason})
+    if new in (E.STOPPED, E.FAILED):
+        contests.void(experiment, actor=actor, reason=reason or f"the experiment was {new.label}")
     for station in (live.EVOLUTION, live.REVIEW, live.SANDBOX):
         live.wake(station)
 
@@ -204,6 +206,7 @@ def described(experiment: Experiment) -> dict[str, Any]:
     names = (
         "slug", "name", "genome", "genome_sha256", "data", "data_sha256", "agent", "review", "selection", "sandbox",
         "image", "population", "survivors", "generations", "budget_tokens", "budget_seconds", "seed",
+        "confirm_pairs",
     )
     return {name: getattr(experiment, name) for name in names}
 

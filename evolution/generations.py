@@ -5,7 +5,7 @@ from random import Random
 from django.db import transaction
 from django.utils import timezone
 
-from evolution import experiments, live
+from evolution import contests, experiments, live
 from evolution.breeding import open_generation
 from evolution.genetics import fitness, selection
 from evolution.lifecycle import ENDED, advance
@@ -77,8 +77,13 @@ def _select(experiment: Experiment, generation: Generation) -> None:
 
 
 def _crown(experiment: Experiment, pool: list[Variant]) -> None:
-    """The champion is the lowest perplexity measured so far, on one seed: a lead, not a proof."""
+    """Without contests the champion is the lowest perplexity measured so far, on one seed: a lead, not a proof.
+
+    With contests only the first one, the baseline, is crowned here.
+    """
     leader = experiment.champion
+    if leader is not None and experiment.confirm_pairs:
+        return
     candidates = [one for one in pool if fitness.from_perplexity(one.perplexity) is not None]
     best = min(candidates, key=lambda one: (one.perplexity or 0.0, one.number), default=None)
     if best is None or best == leader:
@@ -109,6 +114,8 @@ def _end(experiment: Experiment, generation: Generation, choices: list[selection
 def _go_on(experiment: Experiment, generation: Generation) -> bool:
     if generation.number < experiment.generations:
         open_generation(experiment, generation.number + 1)
+    elif not contests.is_settled(experiment):
+        return False
     else:
         word = "generation" if experiment.generations == 1 else "generations"
         experiments.finish(experiment, reason=f"{experiment.generations} {word} bred and judged")

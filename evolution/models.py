@@ -277,14 +277,15 @@ class Contest(models.Model):
 
     experiment = models.ForeignKey(Experiment, on_delete=models.PROTECT, related_name="contests")
     number = models.PositiveIntegerField()  # j, from 1
-    generation = models.PositiveIntegerField()  # the one under way when it was opened
+    generation = models.PositiveIntegerField()  # the last one that had ended when it was opened
     champion = models.ForeignKey(Variant, on_delete=models.PROTECT, related_name="defences")
     challenger = models.ForeignKey(Variant, on_delete=models.PROTECT, related_name="challenges")
     opened_at = models.DateTimeField(auto_now_add=True)
     closed_at = models.DateTimeField(null=True)
     outcome = models.CharField(max_length=10, choices=ContestOutcome, default=ContestOutcome.OPEN)
     reason = models.TextField(blank=True)
-    pairs = models.PositiveIntegerField(default=0)  # complete ones
+    seeds = models.JSONField(default=list)  # of its pairs, in the order in which they count
+    pairs = models.PositiveIntegerField(default=0)  # complete ones that were counted
     e_value = models.FloatField(default=1.0)
     gain = models.FloatField(null=True)  # mean of the champion's loss − the challenger's, nats; positive is better
     gain_low = models.FloatField(null=True)  # its 95 % interval; None with fewer than two pairs

@@ -13,6 +13,7 @@ from django.utils.text import slugify
 
 from evolution import corpus
 from evolution.errors import BadInput
+from evolution.genetics import evidence
 from evolution.genomes import genome_of, read_directory, store_of, supported
 from evolution.models import Experiment, ReviewMode, Selection
 from trainer.contract import MANIFEST, Genome, GenomeError
@@ -21,6 +22,8 @@ from trainer.tokens import TokenFiles
 BUILTIN = "builtin"
 DEFAULT_BUDGET_TOKENS = 500_000  # about half a minute of the built-in genome on two cores
 MAX_DATA_BYTES = 1 << 30
+FEWEST_PAIRS = 4  # with three, even one-sided ones, no e-value reaches the first contest's threshold
+MOST_PAIRS = 64
 WINDOWS = 32  # of held-out text, at least: a twentieth of the data
 SANDBOXES = ("auto", "docker", "bubblewrap")
 RESERVED = frozenset({"new"})  # taken by an address
@@ -28,11 +31,11 @@ RESERVED = frozenset({"new"})  # taken by an address
 DEFAULTS: dict[str, Any] = {
     "genome": BUILTIN, "data": BUILTIN, "agent": BUILTIN, "review": ReviewMode.HUMAN.value,
     "selection": Selection.TOURNAMENT.value, "sandbox": "auto", "image": "", "population": 10, "survivors": 4,
-    "generations": 5, "seed": 0,
+    "generations": 5, "seed": 0, "confirm_pairs": evidence.MAX_PAIRS,
 }
 RANGES: dict[str, tuple[float, float]] = {
     "population": (1, 1_000), "survivors": (1, 1_000), "generations": (1, 10_000), "seed": (0, 2**63 - 1),
-    "budget_tokens": (1_000, 10**13), "budget_seconds": (1, 30 * 86_400),
+    "budget_tokens": (1_000, 10**13), "budget_seconds": (1, 30 * 86_400), "confirm_pairs": (0, MOST_PAIRS),
 }
 
 
@@ -57,6 +60,7 @@ class Options:
     budget_tokens: int | None = None
     budget_seconds: float | None = None
     seed: int | None = None
+    confirm_pairs: int | None = None  # of a contest at most; 0: no contests
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,8 @@ def stored_form(options: Options) -> dict[str, Any]:
     for name, (least, most) in RANGES.items():
         if name in given:
             _in_range(name, given[name], least, most)
+    if 0 < given.get("confirm_pairs", 0) < FEWEST_PAIRS:
+        raise BadInput(f"confirm must be 0 (no contests) or at least {FEWEST_PAIRS}: fewer pairs can prove nothing")
     for name, choices in (("review", ReviewMode), ("selection", Selection)):
         if name in given:
             _one_of(name, given[name], _values(choices))

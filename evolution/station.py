@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from evolution import breeding, experiments, generations, journal, live, preflight
+from evolution import breeding, contests, experiments, generations, journal, live, preflight
 from evolution.errors import DarwinError, StaleTransition
 from evolution.models import Event, Experiment, ExperimentStatus, Status
 
@@ -70,7 +70,9 @@ def _step(experiment: Experiment) -> bool:
     filled = breeding.breed(experiment, at_most=1)
     if _size(experiment) > before:
         return True
-    return generations.close_generation(experiment, filled=filled) or bool(screened)
+    if generations.close_generation(experiment, filled=filled):
+        return True
+    return contests.step(experiment) or bool(screened)
 
 
 def _size(experiment: Experiment) -> tuple[int, int]:

@@ -21,25 +21,29 @@ from trainer.contract import OURS, Cause
 ACTOR = "sandbox"
 LEASE = timedelta(seconds=20)
 INFRASTRUCTURE_TRIES = 3
+REPLICATED = ("val_loss", "perplexity", "mfu", "tokens_per_second", "device_seconds")
 
 
 class LostLease(DarwinError):
     """Another runner has taken this attempt over, or it is over: stop, and write nothing."""
 
 
-def open_attempt(variant: Variant, purpose: Purpose, device: Device) -> Attempt | None:
-    """Reserve `device` for the next try at `variant`'s trial, or None when somebody was faster."""
+def open_attempt(variant: Variant, purpose: Purpose, device: Device, *, seed: int | None = None) -> Attempt | None:
+    """Reserve `device` for the next try at `variant`'s trial, or None when somebody was faster.
+
+    `seed` is a confirmation run's; without it the experiment's screening seed is meant.
+    """
     experiment = variant.experiment
     try:
         with transaction.atomic():
             trial, _ = Trial.objects.get_or_create(
-                variant=variant, purpose=purpose, seed=experiment.seed,
-                defaults={"budget_tokens": experiment.budget_tokens, "budget_seconds": experiment.budget_seconds},
+                variant=variant, purpose=purpose, seed=experiment.seed if seed is None else seed,
+                defaults=_budget(variant, purpose),
             )
             if trial.verdict:  # an override: the same seed again, as a new try at the same trial
                 Trial.objects.filter(pk=trial.pk).update(verdict="", cause="", detail="", ended_at=None)
             attempt = Attempt.objects.create(trial=trial, number=trial.attempts.count() + 1, device=device.name)
-            if variant.status == Status.APPROVED:
+            if variant.status == Status.APPROVED and purpose != Purpose.CONFIRM:
                 lifecycle.advance(variant, Status.TRAINING, actor=ACTOR, reason=f"on {device.name}")
             remember(experiment, "trial.started", actor=ACTOR, variant=variant, data={
                 "variant": variant.number, "purpose": purpose.value, "seed": trial.seed, "attempt": attempt.number,
@@ -48,6 +52,13 @@ def open_attempt(variant: Variant, purpose: Purpose, device: Device) -> Attempt 
             return attempt
     except (IntegrityError, StaleTransition):
         return None
+
+
+def _budget(variant: Variant, purpose: Purpose) -> dict[str, Any]:
+    """The experiment's budget; a confirmation run has exactly the one its variant was screened with."""
+    scored = variant.trials.filter(purpose=Purpose.SCORE).last() if purpose == Purpose.CONFIRM else None
+    source = scored or variant.experiment
+    return {"budget_tokens": source.budget_tokens, "budget_seconds": source.budget_seconds}
 
 
 def claim(attempt_id: int) -> Attempt:
@@ -75,13 +86,18 @@ def write(attempt: Attempt, **fields: Any) -> None:
 
 
 def heartbeat(attempt: Attempt, *, progress: float) -> bool:
-    """Renew the lease; False when the variant is no longer wanted and the attempt should be given up."""
+    """Renew the lease; False when the run is no longer wanted and the attempt should be given up."""
     now = timezone.now()
     moved = {"progress_at": now, "progress": progress} if progress > attempt.progress else {}
     write(attempt, heartbeat_at=now, lease_expires=now + LEASE, **moved)
     variant = Variant.objects.select_related("experiment").get(pk=attempt.trial.variant_id)
-    wanted = Status.SCREENED if attempt.trial.purpose == Purpose.CHECK else Status.TRAINING
-    return variant.status == wanted and variant.experiment.status != ExperimentStatus.STOPPED
+    return variant.experiment.status != ExperimentStatus.STOPPED and _is_wanted(attempt.trial, variant)
+
+
+def _is_wanted(trial: Trial, variant: Variant) -> bool:
+    if trial.purpose == Purpose.CONFIRM:
+        return variant.replicates.filter(seed=trial.seed, wanted=True, verdict="").exists()
+    return variant.status == (Status.SCREENED if trial.purpose == Purpose.CHECK else Status.TRAINING)
 
 
 @transaction.atomic
@@ -114,7 +130,9 @@ def _end_trial(attempt: Attempt, variant: Variant, outcome: Outcome) -> None:
         "variant": variant.number, "purpose": trial.purpose, "seed": trial.seed, "attempt": attempt.number,
         "verdict": outcome.verdict, "cause": outcome.cause or "", "detail": outcome.detail, "result": outcome.record(),
     })
-    if outcome.cause == Cause.CANCELLED:
+    if trial.purpose == Purpose.CONFIRM:
+        _end_replicate(trial, variant, outcome)
+    elif outcome.cause == Cause.CANCELLED:
         _end_cancelled(variant)
     elif trial.purpose == Purpose.CHECK:
         _end_check(variant, outcome)
@@ -136,6 +154,17 @@ def _end_cancelled(variant: Variant) -> None:
     """Whoever called it off has moved the variant; a stopped experiment leaves that to us."""
     if variant.status == Status.TRAINING and variant.experiment.status == ExperimentStatus.STOPPED:
         lifecycle.advance(variant, Status.CANCELLED, actor=ACTOR, reason="the experiment was stopped")
+
+
+def _end_replicate(trial: Trial, variant: Variant, outcome: Outcome) -> None:
+    """The run's numbers go to its replicate, the variant stays what it is. Called off, it may be asked for again."""
+    if outcome.cause == Cause.CANCELLED:
+        return
+    numbers = {name: outcome.numbers.get(name) for name in REPLICATED} if outcome.verdict == Verdict.MEASURED else {}
+    variant.replicates.filter(seed=trial.seed, verdict="").update(
+        verdict=outcome.verdict, reason=outcome.sentence() if outcome.cause else "", ended_at=timezone.now(), **numbers
+    )
+    live.wake(live.EVOLUTION)
 
 
 def _end_check(variant: Variant, outcome: Outcome) -> None:

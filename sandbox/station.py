@@ -20,7 +20,7 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from evolution.models import Experiment, ExperimentStatus, Kind, Status, Variant
+from evolution.models import Experiment, ExperimentStatus, Kind, Replicate, Status, Variant
 from sandbox import attempts, limits, readiness
 from sandbox.devices import devices
 from sandbox.drivers.base import Box, Driver, SandboxError
@@ -55,23 +55,40 @@ def recover() -> None:
 
 
 def start() -> None:
-    """Give each free device the next variant: checks before trainings, the longest waiting first."""
+    """Give each free device the next run: checks, then trainings, then confirmation runs, the longest waiting first."""
     for device in devices():
         if Attempt.objects.filter(device=device.name, state__in=ACTIVE).exists():
             continue
-        for variant, purpose in _inbox():
-            attempt = attempts.open_attempt(variant, purpose, device)
+        for variant, purpose, seed in _inbox():
+            attempt = attempts.open_attempt(variant, purpose, device, seed=seed)
             if attempt is not None:
                 spawn(attempt)
                 break
 
 
-def _inbox() -> list[tuple[Variant, Purpose]]:
+def _inbox() -> list[tuple[Variant, Purpose, int | None]]:
+    """What waits, each with its purpose and, for a confirmation run, its seed."""
     running = Variant.objects.filter(experiment__status=ExperimentStatus.RUNNING).select_related("experiment__baseline")
     idle = running.exclude(trials__attempts__state__in=ACTIVE)
     checks = idle.filter(status=Status.SCREENED).order_by("changed_at")[:4]
     scores = _comparable(idle.filter(status__in=(Status.APPROVED, Status.TRAINING))).order_by("changed_at")[:4]
-    return [(variant, Purpose.CHECK) for variant in checks] + [(variant, Purpose.SCORE) for variant in scores]
+    return [
+        *((variant, Purpose.CHECK, None) for variant in checks),
+        *((variant, Purpose.SCORE, None) for variant in scores),
+        *((one.variant, Purpose.CONFIRM, one.seed) for one in _wanted_replicates()),
+    ]
+
+
+def _wanted_replicates() -> list[Replicate]:
+    """Confirmation runs that nobody is at. Both sides of a pair were asked for one after the other, and run so."""
+    asked = Replicate.objects.filter(
+        wanted=True, verdict="", variant__experiment__status=ExperimentStatus.RUNNING
+    ).select_related("variant__experiment__baseline").order_by("id")
+    running = set(
+        Attempt.objects.filter(state__in=ACTIVE, trial__purpose=Purpose.CONFIRM)
+        .values_list("trial__variant", "trial__seed")
+    )
+    return [one for one in asked if (one.variant_id, one.seed) not in running][:4]
 
 
 def _comparable(variants: QuerySet[Variant]) -> QuerySet[Variant]:

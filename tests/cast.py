@@ -124,6 +124,7 @@ def options(name: str = "demo", **given: Any) -> Options:
     defaults: dict[str, Any] = {
         "genome": str(genome(things / "tiny")), "data": str(things / "text"), "population": 4, "survivors": 2,
         "generations": 2, "budget_tokens": 20_000, "sandbox": "docker", "image": "sha256:cast",
+        "confirm_pairs": 0,
     }
     return Options(name=name, **{**defaults, **given})
 

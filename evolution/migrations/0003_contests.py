@@ -31,6 +31,7 @@ class Migration(migrations.Migration):
                 ('closed_at', models.DateTimeField(null=True)),
                 ('outcome', models.CharField(choices=[('open', 'under way'), ('promoted', 'the challenger is the champion now'), ('futile', 'the challenger is not better'), ('undecided', 'all pairs were run, and the evidence is not enough'), ('void', 'called off')], default='open', max_length=10)),
                 ('reason', models.TextField(blank=True)),
+                ('seeds', models.JSONField(default=list)),
                 ('pairs', models.PositiveIntegerField(default=0)),
                 ('e_value', models.FloatField(default=1.0)),
                 ('gain', models.FloatField(null=True)),
