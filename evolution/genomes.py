@@ -150,7 +150,7 @@ def supported(genome: Genome) -> Genome:
         if genome.adapter not in NAMES:
             raise GenomeError(f"there is no adapter “{genome.adapter}”: choose one of {', '.join(NAMES)}")
         if genome.processes != 1:
-            raise GenomeError("[train] processes is for an entry: let the command start its own processes")
+            raise GenomeError("[train] processes is for an entry: leave it out, a command runs as one process")
     return genome
 
 
