@@ -29,20 +29,30 @@ def devices() -> tuple[Device, ...]:
     return (Device(name=f"{host}/cpu", gpu=None, model="CPU"),)
 
 
+def gpu_memory_bytes(gpu: str) -> int | None:
+    """Memory in use now on the GPU with that UUID, by whoever; None where its driver does not say."""
+    told = _nvidia_smi("--query-gpu=memory.used", "--format=csv,noheader,nounits", f"--id={gpu}").strip()
+    return int(told) << 20 if told.isdigit() else None  # it counts in MiB
+
+
 def threads() -> int:
     """Threads of one CPU trial: fixed on a machine, so that a seed and a token budget give one number."""
     return min(len(os.sched_getaffinity(0)), MAX_CPU_THREADS)
 
 
 def _gpus() -> list[tuple[str, str]]:
-    if shutil.which("nvidia-smi") is None:
-        return []
-    try:
-        listing = subprocess.run(
-            ["nvidia-smi", "--query-gpu=uuid,name", "--format=csv,noheader"],
-            capture_output=True, text=True, timeout=20, check=True,
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return []
+    listing = _nvidia_smi("--query-gpu=uuid,name", "--format=csv,noheader")
     rows = [line.split(", ", 1) for line in listing.splitlines() if ", " in line]
     return [(uuid.strip(), model.strip()) for uuid, model in rows]
+
+
+def _nvidia_smi(*arguments: str) -> str:
+    """What it prints; empty where there is none, or it fails."""
+    if shutil.which("nvidia-smi") is None:
+        return ""
+    try:
+        return subprocess.run(
+            ["nvidia-smi", *arguments], capture_output=True, text=True, timeout=20, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ""

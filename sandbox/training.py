@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from sandbox.devices import gpu_memory_bytes
 from sandbox.drivers.base import Box, Driver, Exit, SandboxError
 from sandbox.models import AttemptState, Purpose
 from sandbox.outcome import Outcome
@@ -18,6 +19,7 @@ TICK_SECONDS = 0.1
 START_SECONDS = 120.0  # from the container's start to the first text, without the time of run.warmup
 IDLE_SECONDS = 300.0  # between two requests for text
 EXIT_SECONDS = 10.0  # from the acknowledgement to the end of the process
+GPU_LOOK_SECONDS = 2.0
 CHECK_BATCHES = 8
 DEVICE_TIME_RATIO = 1.25  # device time a variant may use, against the baseline's, never its parent's
 DEVICE_GRACE_SECONDS = 2.0  # the resolution of the cgroup's clock and of our looks at it
@@ -75,7 +77,7 @@ def train(
         progress, spent = server.progress(), container.spent()
         outcome.log_tail = box.log()
         outcome.exit_code = end.code if end else None
-        usage = box.usage()
+        memory = container.peak_memory_bytes()
     finally:
         server.stop()
         box.remove()
@@ -89,7 +91,7 @@ def train(
         device_seconds=spent.counted if progress.started_at is not None else None,
         setup_device_seconds=spent.setup, warm_seconds=progress.warm_seconds,
         tokens_per_second=progress.tokens / seconds if seconds > 0 else None,
-        peak_memory_bytes=usage.peak_memory_bytes,
+        peak_memory_bytes=memory,
     )
     settle(order, outcome)
     if outcome.cause is None:
@@ -145,6 +147,8 @@ class _Container:
     box: Box
     server: TextServer | CommandServer
     acknowledged: float | None = None  # monotonic
+    gpu_bytes: int | None = None  # the most that was seen
+    looked_at_gpu: float = 0.0  # monotonic
 
     def follow(self, watch: Watcher, outcome: Outcome, near_end: Callable[[], None]) -> Exit | None:
         """Watch until it ended or had to be ended; how it ended."""
@@ -152,6 +156,7 @@ class _Container:
         while True:
             end, progress, spent = self.box.poll(), self.server.progress(), self.spent()
             watch.tick(progress.fraction)
+            self._look_at_gpu()
             if not told and _is_near_end(progress):
                 told = True
                 near_end()
@@ -179,6 +184,16 @@ class _Container:
             training=progress.carried_device_seconds + max(used - before, 0.0),
             excess=max(before - free, 0.0) if free is not None else 0.0,
         )
+
+    def peak_memory_bytes(self) -> int | None:
+        """Of the GPU as far as looks every few seconds saw it, else of the container's memory."""
+        return self.box.usage().peak_memory_bytes if self.order.gpu is None else self.gpu_bytes
+
+    def _look_at_gpu(self) -> None:
+        if self.order.gpu is None or time.monotonic() - self.looked_at_gpu < GPU_LOOK_SECONDS:
+            return
+        self.looked_at_gpu = time.monotonic()
+        self.gpu_bytes = max(self.gpu_bytes or 0, gpu_memory_bytes(self.order.gpu) or 0) or None
 
     def _pause(self, progress: Progress) -> None:
         if self.acknowledged is not None:

@@ -4,6 +4,7 @@ Most tests speak for a container that is none: the script plays the client and s
 """
 
 import contextlib
+import os
 import socket
 import tempfile
 import threading
@@ -321,3 +322,13 @@ def test_on_a_gpu_device_time_is_the_time_it_was_held(order: Order) -> None:
     found = played(replace(order, gpu="GPU-0"), script)
     assert 0.2 <= found.numbers["setup_device_seconds"] < 100
     assert found.numbers["device_seconds"] < 100
+
+
+def test_the_memory_of_a_gpu_is_what_its_driver_says(
+    order: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text('#!/bin/sh\nfor word; do case "$word" in --id=GPU-0) echo 1234;; esac; done\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert played(replace(order, gpu="GPU-0"), whole()).numbers["peak_memory_bytes"] == 1234 << 20
