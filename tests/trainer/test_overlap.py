@@ -69,3 +69,29 @@ def test_links_and_pipes_are_not_followed(tmp_path: Path) -> None:
 def test_a_needle_of_another_length_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="64"):
         search([tmp_path], [b"short"])
+
+
+@pytest.mark.parametrize("unit", [1, 2])
+@pytest.mark.parametrize("share", [0.02, 0.6])
+@pytest.mark.parametrize("far_larger", [0, 1000])
+def test_strings_are_found_as_a_slow_search_finds_them(
+    monkeypatch: pytest.MonkeyPatch, unit: int, share: float, far_larger: int
+) -> None:
+    monkeypatch.setattr(overlap, "FAR_LARGER", far_larger)
+    monkeypatch.setattr(overlap, "_ROLL", 4096)
+    rng = np.random.default_rng(3)
+    other = bytearray(rng.bytes(40_000))
+    texts = [bytearray(rng.bytes(3_000)), bytearray(rng.bytes(1_000))]
+    for text in texts:
+        while rng.random() > 0.1:
+            size = int(rng.integers(50, 50 + int(1000 * share)))
+            here, there = (int(rng.integers((len(one) - size) // 2)) * 2 for one in (text, other))
+            text[here : here + size] = other[there : there + size]
+    texts[0][:70], texts[1][-66:] = other[:70], other[-66:]
+    strings = {bytes(other[place : place + 64]) for place in range(0, len(other) - 63, unit)}
+    expected = [
+        [bytes(text[place : place + 64]) in strings for place in range(0, len(text) - 63, unit)] for text in texts
+    ]
+    found = occurs_in([bytes(text) for text in texts], bytes(other), unit=unit)
+    assert [one.tolist() for one in found] == expected
+    assert sum(map(sum, expected)) > 5

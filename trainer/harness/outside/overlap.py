@@ -14,6 +14,8 @@ NEEDLE_BYTES = 64
 _BLOCK = 32  # every 64-byte string, wherever it begins, covers one whole aligned block of 32
 _CHUNK = 1 << 22
 _ROLL = 1 << 17  # places hashed at a time: their arrays stay in the processor's cache
+FAR_LARGER = 32  # than the texts: a training text that is worth a look at its blocks first
+MANY_BLOCKS = 64  # in one piece: closer looks at each would cost more than one at all of it
 _MULTIPLIER = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2**64
 
 Hashes = NDArray[np.uint64]
@@ -26,30 +28,70 @@ def occurs_in(texts: Sequence[Raw], other: Raw, *, unit: int = 1) -> list[NDArra
 
     Places are `unit` bytes apart (2 for texts of uint16 tokens) and so many in a text: max(places - 64 / unit + 1, 0).
     `other` is read once, in pieces, so that it may be a mapped file of any size. By 64-bit hashes: a string that occurs
-    is always found; one X
+    is always found; one that does not is taken for one with odds of about 1e-10 per gigabyte of `other`.
     """
-    hashes = [_rolling(_units(text, unit), span=NEEDLE_BYTES // unit) for text in texts]
-    ordered, inverse = np.unique(np.concatenate(hashes), return_inverse=True)
-    found = _found_among(ordered, _units(other, unit), span=NEEDLE_BYTES // unit)
-    return np.split(found[inverse], np.cumsum([len(one) for one in hashes])[:-1])
+    span = NEEDLE_BYTES // unit
+    pieces = [_units(text, unit) for text in texts]
+    hashes = [_rolling(piece, span=span) for piece in pieces]
+    wanted = _Ordered(np.concatenate(hashes))
+    found = np.zeros(len(wanted.hashes), dtype=bool)
+    for part in _parts(_units(other, unit), pieces, span=span):
+        _, places = wanted.find(_rolling(part, span=span))
+        found[places] = True
+    _, places = wanted.find(np.concatenate(hashes))  # every one of them is there
+    return np.split(found[places], np.cumsum([len(one) for one in hashes])[:-1])
 
 
-def _found_among(ordered: Hashes, other: Units, *, span: int) -> NDArray[np.bool_]:
-    """Which of the `ordered` hashes occur among those of `other`: [len(ordered)]."""
-    found = np.zeros(len(ordered), dtype=bool)
-    if not len(ordered):
-        return found
-    # A first look that is cheap: about one place in sixteen passes by accident.
-    bits = min(max(len(ordered).bit_length() + 4, 16), 26)
-    shift = np.uint64(64 - bits)
-    table = np.zeros(1 << bits, dtype=bool)
-    table[ordered >> shift] = True
-    for start in range(0, max(len(other) - span + 1, 0), _ROLL):
-        hashes = _rolling(other[start : start + _ROLL + span - 1], span=span)
-        likely = hashes[table[hashes >> shift]]
-        places = np.minimum(np.searchsorted(ordered, likely), len(ordered) - 1)
-        found[places[ordered[places] == likely]] = True
-    return found
+class _Ordered:
+    """Distinct hashes in order, with a first look that is cheap: one in some dozens passes it by accident."""
+
+    def __init__(self, hashes: Hashes) -> None:
+        self.hashes = np.unique(hashes)
+        bits = min(max(len(self.hashes).bit_length() + 4, 16), 26)
+        self._shift = np.uint64(64 - bits)
+        self._table = np.zeros(1 << bits, dtype=bool)
+        self._table[self.hashes >> self._shift] = True
+
+    def find(self, hashes: Hashes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Which of `hashes` are among ours, and where."""
+        likely = np.flatnonzero(self._table[hashes >> self._shift])
+        asked = hashes[likely]
+        places = np.minimum(np.searchsorted(self.hashes, asked), len(self.hashes) - 1)
+        same = self.hashes[places] == asked if len(asked) else np.zeros(0, dtype=bool)
+        return likely[same], places[same]
+
+
+def _parts(other: Units, texts: Sequence[Units], *, span: int) -> Iterator[Units]:
+    """The parts of `other` to look at closely."""
+    if len(other) > FAR_LARGER * sum(map(len, texts)):
+        halves = _Ordered(np.concatenate([_rolling(text, span=span // 2) for text in texts]))
+        return _promising(other, halves, span=span)
+    return (other[start : start + _ROLL + span - 1] for start in range(0, len(other), _ROLL))
+
+
+def _promising(other: Units, halves: _Ordered, *, span: int) -> Iterator[Units]:
+    """The parts of `other` in which a string of `span` units can be one of a text's.
+
+    Every such string, wherever it begins, covers one aligned block of half its length: only where such a block is known
+    is it worth to look closer, and blocks are few.
+    """
+    half = span // 2
+    for start in range(0, len(other), _ROLL):
+        blocks, _ = halves.find(_blocks(other[start : start + _ROLL], half))
+        begins = start + blocks * half
+        if len(begins) > MANY_BLOCKS:
+            yield other[max(int(begins[0]) - half, 0) : int(begins[-1]) + span]
+        else:
+            for begin in begins.tolist():
+                yield other[max(begin - half, 0) : begin + span]
+
+
+def _blocks(units: Units, size: int) -> Hashes:
+    """What `_rolling` says of every aligned block of `size` units."""
+    count = len(units) // size
+    rising, _ = _powers(size)
+    raw: Hashes = (_VALUES[units[: count * size]].reshape(count, size) * rising).sum(axis=1, dtype=np.uint64)
+    return raw ^ (raw >> np.uint64(29))
 
 
 def _units(text: Raw, unit: int) -> Units:
@@ -71,15 +113,15 @@ def _rolling(units: Units, *, span: int) -> Hashes:
 
 def _powers(count: int) -> tuple[Hashes, Hashes]:
     """m**0 … m**(count - 1) and their inverses, modulo 2**64."""
-    if count <= _ROLL + NEEDLE_BYTES:  # a piece of a text: the same numbers again and again
-        rising, falling = _piece_powers()
+    most = _ROLL + 2 * NEEDLE_BYTES
+    if count <= most:  # a piece of a text: the same numbers again and again
+        rising, falling = _piece_powers(most)
         return rising[:count], falling[:count]
     return _progression(_MULTIPLIER, count), _progression(pow(_MULTIPLIER, -1, 1 << 64), count)
 
 
 @cache
-def _piece_powers() -> tuple[Hashes, Hashes]:
-    count = _ROLL + NEEDLE_BYTES
+def _piece_powers(count: int) -> tuple[Hashes, Hashes]:
     return _progression(_MULTIPLIER, count), _progression(pow(_MULTIPLIER, -1, 1 << 64), count)
 
 
