@@ -78,6 +78,12 @@ def under_way(experiment: Experiment) -> Contest | None:
     return open_ones.select_related("experiment", "champion", "challenger").first()
 
 
+def leader(experiment: Experiment) -> Variant | None:
+    """The lowest perplexity of all that were screened, on one seed: it breeds, and nothing is claimed for it."""
+    screened = experiment.variants.filter(status__in=(*CHOSEN, Status.MEASURED), perplexity__isnull=False)
+    return screened.order_by("perplexity", "number").first()
+
+
 def is_settled(experiment: Experiment) -> bool:
     """Whether no contest is open or due, so that the experiment may end."""
     if not experiment.confirm_pairs:

@@ -14,7 +14,7 @@ from darwin_web.pages.scope import person
 from evolution import experiments
 from evolution.errors import DarwinError, NameTaken
 from evolution.models import Experiment, ReviewMode
-from evolution.options import BUILTIN, DEFAULT_BUDGET_TOKENS, Options
+from evolution.options import BUILTIN, DEFAULT_BUDGET_TOKENS, DEFAULTS, MOST_PAIRS, Options
 from sandbox import queries
 
 OPENAI = "openai"
@@ -54,6 +54,10 @@ class NewExperiment(forms.Form):
     review = forms.ChoiceField(
         label="Review", initial=ReviewMode.HUMAN, choices=ReviewMode.choices, widget=forms.RadioSelect
     )
+    confirm_pairs = _number(
+        "Pairs of a contest, at most", "On new seeds, what leads must beat the champion. 0: no contests.",
+        least=0, most=MOST_PAIRS, initial=DEFAULTS["confirm_pairs"], required=False,
+    )
     seed = _number("Seed of the search", "The same seed draws the same parents.", least=0, most=MOST_SEED)
 
     def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
@@ -90,7 +94,10 @@ class NewExperiment(forms.Form):
         cleaned = self.cleaned_data
         pinned = machine.report() or {}
         budget = {f"budget_{cleaned['budget']}": cleaned["amount"]}
-        names = ("name", "genome", "data", "population", "survivors", "generations", "agent", "review", "seed")
+        names = (
+            "name", "genome", "data", "population", "survivors", "generations", "agent", "review", "seed",
+            "confirm_pairs",
+        )
         return Options(
             **{name: cleaned[name] for name in names}, **budget,
             sandbox=pinned.get("driver") or "auto", image=pinned.get("image") or None,
@@ -121,7 +128,7 @@ def _create(form: NewExperiment) -> Experiment | None:
 def _field_of(message: str) -> str | None:
     """The field a sentence of the options speaks about, by its first word; None puts it above the form."""
     first = message.split(" ", 1)[0].strip("“”")
-    return {"budget_tokens": "amount", "budget_seconds": "amount"}.get(
+    return {"budget_tokens": "amount", "budget_seconds": "amount", "confirm": "confirm_pairs"}.get(
         first, first if first in NewExperiment.base_fields else None
     )
 

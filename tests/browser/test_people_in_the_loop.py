@@ -34,7 +34,7 @@ class Campaign:
         self.process = stage.start(
             "evolve", "people", "--genome", str(stage.genome()), "--data", str(shakespeare), "--agent",
             f"replay:{replies}", "--population", "3", "--survivors", "2", "--generations", "1", "--budget-tokens",
-            "2500000", "--review", "human", "--sandbox", "docker", "--json",
+            "2500000", "--confirm", "0", "--review", "human", "--sandbox", "docker", "--json",
         )
         self.output: list[str] = []
         self.reader = Thread(target=self._read, daemon=True)

@@ -25,7 +25,7 @@ def campaign(stage: Stage, shakespeare: Path) -> Stage:
     run = stage.manage(
         "evolve", "flow", "--genome", str(stage.genome()), "--data", str(shakespeare), "--agent", f"replay:{replies}",
         "--population", "3", "--survivors", "2", "--generations", "1", "--budget-tokens", "40000",
-        "--review", "auto", "--sandbox", "docker", "--json",
+        "--confirm", "0", "--review", "auto", "--sandbox", "docker", "--json",
     )
     assert run.returncode == 0, run.stderr
     assert "Traceback" not in run.stderr

@@ -49,7 +49,7 @@ def test_a_checkout_evolves_from_the_start_to_survivors(imported: Stage, shakesp
     run = imported.manage(
         "evolve", "flow", "--genome", "tiny", "--data", str(shakespeare), "--agent", f"replay:{replies}",
         "--population", "2", "--survivors", "2", "--generations", "1", "--budget-tokens", "25600",
-        "--review", "auto", "--sandbox", "docker", "--json",
+        "--confirm", "0", "--review", "auto", "--sandbox", "docker", "--json",
     )
     assert run.returncode == 0, run.stderr
     told = last_object(run.stdout)

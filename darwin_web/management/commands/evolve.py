@@ -52,6 +52,8 @@ class Command(DarwinCommand):
         parser.add_argument("--review", choices=ReviewMode.values, help="default: human")
         parser.add_argument("--sandbox", choices=["auto", "docker", "bubblewrap"], help="default: auto")
         parser.add_argument("--seed", type=int, metavar="N", help="default 0")
+        parser.add_argument("--confirm", dest="confirm_pairs", type=int, metavar="N",
+                            help="pairs of confirmation runs per contest at most, 0: no contests; default 8")
         parser.add_argument("--json", action="store_true", help="one object as the last line of stdout")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -101,14 +103,41 @@ class Command(DarwinCommand):
         if as_json:
             self.stdout.write(json.dumps(told, allow_nan=False))
             return
-        champion, baseline = told["champion"], told["baseline"]
-        if champion and champion["perplexity"] and baseline["perplexity"]:
-            change = 100 * (champion["perplexity"] / baseline["perplexity"] - 1)
-            self.stdout.write(
-                f"{experiment.slug}: champion v{champion['variant']}, perplexity {champion['perplexity']:.3f} "
-                f"({change:+.1f} % against the baseline's {baseline['perplexity']:.3f}; one seed, unreplicated)"
-            )
+        for line in told_champion(told):
+            self.stdout.write(f"{experiment.slug}: {line}")
         self.stdout.write(f"{experiment.slug} is {experiment.status}. {experiment.reason}".rstrip())
+
+
+def told_champion(told: dict[str, Any]) -> Iterator[str]:
+    """What was found in words, from a summary: the champion with its interval, and who leads unproven."""
+    champion, baseline, leader = told["champion"], told["baseline"], told["leader"]
+    if not champion or not champion["perplexity"] or not baseline["perplexity"]:
+        return
+    change = 100 * (champion["perplexity"] / baseline["perplexity"] - 1)
+    said = f"champion v{champion['variant']}, perplexity {champion['perplexity']:.3f}"
+    if champion["replicated"]:
+        low, high = champion["perplexity_interval"]
+        said += f" (95 % interval {low:.3f} to {high:.3f}, {champion['seeds']} seeds)"
+    if champion["variant"] == baseline["variant"]:
+        yield f"{said}: the baseline, nothing is proven to be better"
+    else:
+        yield f"{said}, {change:+.1f} % against the baseline's {baseline['perplexity']:.3f}{_proof(champion)}"
+    if leader["variant"] != champion["variant"]:
+        first = champion["screening"]["perplexity"]
+        yield (
+            f"v{leader['variant']} leads on the screening seed with {leader['perplexity']:.3f} against {first:.3f}; "
+            "one seed, unreplicated"
+        )
+
+
+def _proof(champion: dict[str, Any]) -> str:
+    if champion["e_value"] is None:
+        return "; one seed, unreplicated"
+    low, high = champion["gain_interval"]
+    return (
+        f"; proven against v{champion['gain_against']}: gain {champion['gain']:.4f} nats (95 % interval {low:.4f} to "
+        f"{high:.4f}), e-value {champion['e_value']:.3g}"
+    )
 
 
 def create_or_rejoin(given: Options) -> Experiment:
