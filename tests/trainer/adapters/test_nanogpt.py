@@ -80,13 +80,24 @@ def test_an_imported_checkout_has_a_manifest_and_every_file_unchanged() -> None:
     assert genome.may_edit(CONFIG)
 
 
-def test_data_pictures_notebooks_and_hidden_files_are_left_out() -> None:
+def test_what_a_training_does_not_read_is_left_out() -> None:
     given = {
         **checkout(), "data/tiny_char/prepare.py": b"", "assets/loss.png": b"", "notes.ipynb": b"", ".gitignore": b"",
-        "weights.bin": b"", "LICENSE": b"MIT",
+        "weights.bin": b"", "LICENSE": b"MIT", "README.md": b"", "bench.py": b"", "config/train_large.py": b"",
     }
     files = trainer.adopt(given, name="tiny", config=CONFIG, settings={})
     assert set(files) - set(checkout()) == {"genome.toml", "LICENSE"}
+
+
+def test_what_a_training_imports_or_opens_is_kept() -> None:
+    given = {
+        **checkout(), "model.py": b"from parts.norm import RMS\nimport optim\n", "optim.py": b"open('table.json')\n",
+        "table.json": b"{}", "parts/__init__.py": b"", "parts/norm.py": b"from . import deep\n", "parts/deep.py": b"",
+        "parts/other.py": b"",
+    }
+    files = trainer.adopt(given, name="tiny", config=CONFIG, settings={})
+    added = set(files) - set(checkout())
+    assert added == {"optim.py", "table.json", "parts/__init__.py", "parts/norm.py", "parts/deep.py", "genome.toml"}
 
 
 def test_changed_settings_are_in_a_configuration_that_agents_may_change_too() -> None:

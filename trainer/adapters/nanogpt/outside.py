@@ -56,6 +56,9 @@ class NanoGPT:
         unknown = sorted(set(settings) - set(reading.read(kept, command[:2])))
         if unknown:
             raise GenomeError(f"train.py has no setting {unknown[0]}: name one that it assigns above its configurator")
+        # Agents see and change what a training reads, and not the five other configurations.
+        needed = reading.used(kept, [*NEEDED, *command[1:]])
+        kept = {path: content for path, content in kept.items() if path in needed or path.startswith("LICENSE")}
         return {**kept, MANIFEST: _manifest(name, command, read).encode()}
 
     def tokens_per_iteration(self, files: Mapping[str, bytes], command: tuple[str, ...]) -> int:

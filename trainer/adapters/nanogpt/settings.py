@@ -3,7 +3,7 @@ configuration file and each --key=value of the command in their order, as its co
 
 import ast
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from trainer.contract import GenomeError
 
@@ -42,14 +42,41 @@ def whole(settings: Mapping[str, Value], name: str) -> int:
     return value
 
 
+def used(files: Mapping[str, bytes], starts: Sequence[str]) -> set[str]:
+    """`starts` and every file they import, or name in a text of their own such as open("configurator.py")."""
+    waiting, found = [path for path in starts if path in files], set[str]()
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += [one for one in _mentioned(_tree(_text(files, path), path), path) if one in files]
+    return found
+
+
+def _mentioned(tree: ast.Module, path: str) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+        elif isinstance(node, ast.Import):
+            yield from (file for alias in node.names for file in _files(alias.name))
+        elif isinstance(node, ast.ImportFrom):
+            folder = path.split("/")[:-node.level] if node.level else []
+            module = ".".join([*folder, *([node.module] if node.module else [])])
+            yield from _files(module)
+            yield from (file for alias in node.names for file in _files(f"{module}.{alias.name}"))
+
+
+def _files(module: str) -> Iterator[str]:
+    """Where a module may be, and the packages it is in."""
+    parts = module.split(".")
+    yield f"{'/'.join(parts)}.py"
+    yield from (f"{'/'.join(parts[:depth])}/__init__.py" for depth in range(1, len(parts) + 1))
+
+
 def _assignments(text: str, path: str) -> dict[str, Value]:
     """`name = literal` at the top level, up to the line that runs the configurator."""
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
-        raise GenomeError(f"{path} cannot be read as Python: correct it") from error
     found: dict[str, Value] = {}
-    for node in tree.body:
+    for node in _tree(text, path).body:
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and _name(node.value.func) == "exec":
             break
         if isinstance(node, ast.Assign) and len(node.targets) == 1:
@@ -57,6 +84,15 @@ def _assignments(text: str, path: str) -> dict[str, Value]:
             if name and value is not None:
                 found[name] = value
     return found
+
+
+def _tree(text: str, path: str) -> ast.Module:
+    if not path.endswith(".py"):
+        return ast.Module(body=[], type_ignores=[])
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+        raise GenomeError(f"{path} cannot be read as Python: correct it") from error
 
 
 def _name(node: ast.expr) -> str:
