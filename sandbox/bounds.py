@@ -57,18 +57,17 @@ def of_time(numbers: Numbers, baseline: Baseline, *, asked_tokens: int) -> Refus
     return None
 
 
-def of_speed(numbers: Numbers, *, peak_flops: float | None) -> Refusal | None:
-    """Faster than arithmetic allows.
+def of_speed(numbers: Numbers, *, trained: float | None, peak_flops: float | None) -> Refusal | None:
+    """Faster than arithmetic allows. All by one clock: on a CPU seconds of one core, and its peak.
 
-    `tokens_per_second` is the training's, `forward_tokens_per_second` what the saved model reached on answers alone,
-    and `flops_counted` what its container counted per token of a training step, three times its forward pass.
+    `trained` are tokens per second of the training, `forward_tokens_per_second` what the saved model reached when only
+    asked, and `flops_counted` what its container counted per token of a training step, three times its forward pass.
     """
-    trained, forward = numbers.get("tokens_per_second"), numbers.get("forward_tokens_per_second")
+    forward, flops = numbers.get("forward_tokens_per_second"), numbers.get("flops_counted")
     if trained and forward and trained > FAST_RATIO * forward:
         return Cause.TOO_FAST, (
             f"trained {trained:,.0f} tokens per second where its forward pass alone does {forward:,.0f}"
         )
-    flops = numbers.get("flops_counted")
     if not flops or not peak_flops:
         return None
     for speed in (forward / 3 if forward else None, trained):

@@ -3,6 +3,7 @@
 import random
 import shutil
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -98,18 +99,19 @@ def _examine(order: Order, prepared: Prepared, watch: Watcher, outcome: Outcome)
     ]
     watch.tick(1.0)
     try:
-        with _Clock(order, boxes[0]) as loading:
-            for asker in askers:
-                asker.load()
-            for asker in askers:
-                asker.wait_loaded(LOAD_SECONDS)
-        outcome.phases["load"] = loading.wall_seconds
-        with _Clock(order, boxes[0]) as answering:
-            judgement = _ask(order, askers, windows, watch)
+        clock = _clock(order, boxes[0])
+        began = clock()
+        for asker in askers:
+            asker.load()
+        for asker in askers:
+            asker.wait_loaded(LOAD_SECONDS)
+        loaded = clock()
+        judgement = _ask(order, askers, windows, watch, clock=clock)
         outcome.cause, outcome.detail = judgement.cause, judgement.detail
         if outcome.cause is None:
-            seconds = answering.seconds if order.gpu is None else askers[0].seconds
-            _enter(order, judgement, outcome, load_seconds=loading.seconds, per_token=seconds / askers[0].tokens)
+            # On a GPU the clock of the answers alone: ours for scoring them is none of the variant's.
+            seconds = clock() - loaded if order.gpu is None else askers[0].seconds
+            _enter(order, judgement, outcome, load_seconds=loaded - began, per_token=seconds / askers[0].tokens)
             _hold(order, outcome, asked_tokens=askers[0].tokens)
     except AskerFailed as failure:
         outcome.cause, outcome.detail = failure.cause, failure.detail
@@ -125,23 +127,14 @@ def _accept(server: JudgeServer, box: Box) -> Asker:
         raise SandboxError(f"a judge's container {failure.detail}: {box.log(500)}") from failure
 
 
-class _Clock:
-    """Seconds that pass for a container: CPU seconds where there is no GPU, which a neighbour's work adds little to."""
-
-    def __init__(self, order: Order, box: Box) -> None:
-        self._box, self._on_gpu = box, order.gpu is not None
-        self.seconds = self.wall_seconds = 0.0
-
-    def __enter__(self) -> "_Clock":
-        self._began, self._used = time.monotonic(), self._box.usage().cpu_seconds
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.wall_seconds = time.monotonic() - self._began
-        self.seconds = self.wall_seconds if self._on_gpu else self._box.usage().cpu_seconds - self._used
+def _clock(order: Order, box: Box) -> Callable[[], float]:
+    """Seconds of the device: CPU seconds where there is no GPU, to which a neighbour's work adds little."""
+    return time.perf_counter if order.gpu is not None else lambda: box.usage().cpu_seconds
 
 
-def _ask(order: Order, askers: list[Asker], windows: Tokens, watch: Watcher) -> Judgement:
+def _ask(
+    order: Order, askers: list[Asker], windows: Tokens, watch: Watcher, *, clock: Callable[[], float]
+) -> Judgement:
     check = order.purpose == Purpose.CHECK
     return scorer.judge(
         askers[0],
@@ -152,6 +145,7 @@ def _ask(order: Order, askers: list[Asker], windows: Tokens, watch: Watcher) -> 
         rng=np.random.default_rng(random.SystemRandom().getrandbits(64)),
         practice=None if check else order.text.train,
         timed_bytes=MAX_PAYLOAD_BYTES if order.gpu is None else GPU_TIMED_BYTES,
+        clock=clock,
         look=partial(watch.tick, 1.0),
     )
 
@@ -197,7 +191,14 @@ def _hold(order: Order, outcome: Outcome, *, asked_tokens: int) -> None:
     if order.purpose == Purpose.CHECK:
         return
     _refuse(outcome, bounds.of_time(outcome.numbers, order.baseline, asked_tokens=asked_tokens))
-    _refuse(outcome, bounds.of_speed(outcome.numbers, peak_flops=order.peak_flops))
+    trained = outcome.numbers.get("tokens_per_second")
+    used, tokens = outcome.numbers.get("device_seconds"), outcome.numbers.get("train_tokens")
+    if order.gpu is None and tokens and used:
+        trained = tokens / used  # by the same clock as the forward pass
+    parallel = order.threads if order.gpu is None else 1
+    _refuse(outcome, bounds.of_speed(
+        outcome.numbers, trained=trained, peak_flops=order.peak_flops / parallel if order.peak_flops else None
+    ))
 
 
 def _refuse(outcome: Outcome, refusal: bounds.Refusal | None) -> None:

@@ -97,13 +97,13 @@ class Asker:
         self.tokens = 0
         self.seconds = 0.0
         self._connection = connection
-        self._patience_seconds = seconds
+        self._seconds = seconds
         self._all_seconds = all_seconds
 
     def load(self) -> None:
         """Tell it to import the genome and to load the weights, which are there now."""
-        with _loading(), self._patience(self._patience_seconds):
-            send(self._connection, {"op": "load"})
+        with _loading():
+            self._send({"op": "load"})
 
     def wait_loaded(self, seconds: float) -> None:
         """Return when the model is loaded; AskerFailed(LOAD_FAILED) when it is not."""
@@ -156,15 +156,17 @@ class Asker:
         self, question: Mapping[str, Any], payload: bytes = b"", *, limit: int
     ) -> tuple[dict[str, Any], bytearray]:
         began = time.monotonic()
-        patience = min(self._patience_seconds, self._all_seconds - self.seconds)
-        if patience <= 0:
+        if self.seconds > self._all_seconds:
             raise AskerFailed(Cause.OUT_OF_TIME, f"its answers took more than {self._all_seconds:.0f} seconds together")
         try:
-            with self._patience(patience):
-                send(self._connection, question, payload)
-            return self._receive(patience, limit=limit)
+            self._send(question, payload)
+            return self._receive(self._seconds, limit=limit)
         finally:
             self.seconds += time.monotonic() - began
+
+    def _send(self, header: Mapping[str, Any], payload: bytes = b"") -> None:
+        with self._patience(self._seconds):
+            send(self._connection, header, payload)
 
     def _receive(self, seconds: float, *, limit: int) -> tuple[dict[str, Any], bytearray]:
         with self._patience(seconds):
