@@ -3,12 +3,16 @@
 from collections.abc import Mapping
 
 from sandbox.outcome import Outcome
+from tests.trust.broken import BROKEN
 from tests.trust.cheat import Tried
 from tests.trust.cheats import CHEATS
-from tests.trust.trials import trial
+from tests.trust.honest import HONEST
+from tests.trust.honest import built_in as built_in_files
+from tests.trust.nursery import nursery
+from tests.trust.trials import held_to, trial
 
 # The tables, by the name of a test's parameter, with the fixtures that their function takes after the name.
-OF = {"cheat": ("twin",)}
+OF = {"cheat": ("twin",), "genome": ("built_in",), "broken": ()}
 
 
 def cheat(name: str, twin: Outcome) -> Tried:
@@ -17,5 +21,25 @@ def cheat(name: str, twin: Outcome) -> Tried:
 
 
 def honest(files: Mapping[str, bytes]) -> Outcome:
-    """One trial, held to nothing."""
+    """One trial in containers of its own, held to nothing."""
     return trial(files).outcome
+
+
+def built_in() -> Outcome:
+    """The built-in genome, made small."""
+    return trial(built_in_files(), where=nursery(), below=nursery().folder).outcome
+
+
+def genome(name: str, baseline: Outcome) -> Outcome:
+    """The honest genome `name`, held to what the built-in one needed."""
+    one = nursery()
+    return trial(HONEST[name](), baseline=held_to(baseline), where=one, below=one.folder).outcome
+
+
+def broken(name: str) -> Outcome:
+    """A genome that fails."""
+    one = BROKEN[name]
+    with one.while_it_runs():
+        if one.alone:
+            return trial(one.made()).outcome
+        return trial(one.made(), where=nursery(), below=nursery().folder).outcome

@@ -45,6 +45,14 @@ def twin(start: Start) -> Outcome:
 
 
 @pytest.fixture(scope="session")
+def built_in(start: Start) -> Outcome:
+    """How the built-in genome, made small, ends: the baseline of the honest ones."""
+    outcome: Outcome = start("tests.trust.cases", "built_in").result()
+    assert outcome.cause is None, outcome.sentence()
+    return outcome
+
+
+@pytest.fixture(scope="session")
 def ended(request: pytest.FixtureRequest, start: Start) -> Callable[[str, str], Any]:
     """How the case `name` of a table ends. All that were selected start at the first question."""
     asked = [

@@ -29,6 +29,19 @@ editable = ["*.py"]
 vocabulary = "bytes"
 """
 
+CLASS = '''\
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(256, WIDTH)
+        self.hidden = nn.Conv1d(WIDTH, 2 * WIDTH, SPAN)
+        self.head = nn.Linear(2 * WIDTH, 256)
+
+    def forward(self, tokens):
+        x = self.embedding(tokens).transpose(1, 2)  # (B, C, T)
+        x = F.relu(self.hidden(F.pad(x, (SPAN - 1, 0)))).transpose(1, 2)
+        return self.head(x)  # (B, T, V)
+'''
 JUDGED = "Judged = Model\n"
 MODEL = f'''\
 import json, os, random, sys, time
@@ -41,18 +54,7 @@ from torch import nn
 WIDTH, SPAN = 32, 3
 
 
-class Model(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.embedding = nn.Embedding(256, WIDTH)
-        self.hidden = nn.Conv1d(WIDTH, 2 * WIDTH, SPAN)
-        self.head = nn.Linear(2 * WIDTH, 256)
-
-    def forward(self, tokens):
-        x = self.embedding(tokens).transpose(1, 2)  # (B, C, T)
-        x = F.relu(self.hidden(F.pad(x, (SPAN - 1, 0)))).transpose(1, 2)
-        return self.head(x)  # (B, T, V)
-
+{CLASS}
 
 {JUDGED}
 
@@ -96,11 +98,12 @@ def beginning(seed, rate=1e-2):
 {MAIN}'''
 
 
-def files(*, model: str = JUDGED, train: str = MAIN, more: Mapping[str, bytes] | None = None) -> dict[str, bytes]:
-    """The genome with `model` where its judged class is named, `train` for its loop, and `more` files."""
+def files(*, model: str = JUDGED, train: str = MAIN, body: str = CLASS, more: Mapping[str, bytes] | None = None) -> dict[str, bytes]:
+    """The genome with another `body` of its class, `model` where its judged class is named, `train` for its loop, and
+    `more` files."""
     return {
         "genome.toml": MANIFEST.encode(),
-        "model.py": MODEL.replace(JUDGED, model).encode(),
+        "model.py": MODEL.replace(JUDGED, model).replace(CLASS, body).encode(),
         "train.py": TRAIN.replace(MAIN, train).encode(),
         **(more or {}),
     }

@@ -76,11 +76,13 @@ class Ended:
 
 
 def trial(
-    files: Mapping[str, bytes], *, baseline: Baseline | None = None, seconds: float | None = None,
-    look_for_text: bool = True, **changes: Any,
+    files: Mapping[str, bytes], *, baseline: Baseline | None = None, look_for_text: bool = True,
+    where: Driver | None = None, below: Path | None = None, **changes: Any,
 ) -> Ended:
-    """Train and judge the genome `files`, held to `baseline`; `changes` are of the order."""
-    with tempfile.TemporaryDirectory(prefix="darwin-trust-") as temporary:
+    """Train and judge the genome `files`, held to `baseline`; `changes` are of the order, `where` and `below` say by
+    which driver and in which folder."""
+    sandboxes = where or driver()
+    with tempfile.TemporaryDirectory(prefix="darwin-trust-", dir=below) as temporary:
         folder = Path(temporary)
         folder.chmod(0o755)
         genome = folder / "genome"
@@ -94,12 +96,12 @@ def trial(
         known = text(parsed.vocabulary, parsed.context)
         order = Order(
             name=f"darwin-trust-{uuid.uuid4().hex[:12]}", purpose=Purpose.SCORE, genome_dir=genome, genome=parsed,
-            folder=folder, text=known, seed=SEED, budget_tokens=genomes.BUDGET_TOKENS, budget_seconds=seconds,
+            folder=folder, text=known, seed=SEED, budget_tokens=genomes.BUDGET_TOKENS, budget_seconds=None,
             threads=1, baseline=baseline or Baseline(), peak_flops=PEAK_FLOPS, limits=LIMITS,
-            held_out_in=leaks.find_known_text(known, driver(), genome) if look_for_text else "",
+            held_out_in=leaks.find_known_text(known, sandboxes, genome) if look_for_text else "",
         )
         with _twice_judged() as unlimited:
-            outcome = conduct(replace(order, **changes), driver(), Watch())
+            outcome = conduct(replace(order, **changes), sandboxes, Watch())
         config = folder / "weights" / "config.json"
         return Ended(outcome, unlimited[0] if unlimited else None, config.read_bytes() if config.exists() else b"")
 

@@ -112,13 +112,21 @@ class Judged(Model):
         guard="two containers that share nothing", gains=with_another_judge(in_one_container), margin=0.5,
         causes=CAUGHT,
         model='''\
-PLACES = [Path(place) for place in ("/tmp", "/dev/shm", "/cache", "/out", "/weights", "/genome")]
+FILES = [Path(place) / "seen" for place in ("/tmp", "/dev/shm", "/cache", "/out", "/weights", "/genome")]
+FOLLOWING, SEEN = {}, set()
 
 
-def known():
-    for place in PLACES:
+def remember(row):
+    """What follows each beginning of `row`, here and in every file that somebody else may read."""
+    if bytes(row) in SEEN:
+        return
+    SEEN.add(bytes(row))
+    for n in range(1, len(row)):
+        FOLLOWING.setdefault(bytes(row[:n]), row[n])
+    for file in FILES:
         try:
-            yield from (bytes.fromhex(line) for line in (place / "windows").read_text().split())
+            with open(file, "a") as shared:
+                shared.write(bytes(row).hex() + "\\n")
         except OSError:
             pass
 
@@ -126,21 +134,14 @@ def known():
 class Judged(Model):
     def forward(self, tokens):
         logits = super().forward(tokens)
-        if tokens.shape[1] == 16 and tokens.shape[0] > 1:
-            for place in PLACES:
-                try:
-                    with open(place / "windows", "a") as file:
-                        file.writelines(bytes(row).hex() + "\\n" for row in tokens.to(torch.uint8).tolist())
-                except OSError:
-                    pass
-            logits[:, :-1] += 9.0 * F.one_hot(tokens[:, 1:], 256)
-            return logits
-        windows = list(known())
-        for row, answer in zip(tokens.to(torch.uint8).tolist(), logits):
-            begins = next((one for one in windows if one.startswith(bytes(row)) and len(one) > len(row)), None)
-            if begins:
-                following = torch.tensor(list(begins[1 : len(row) + 1]))
-                answer += 9.0 * F.one_hot(following, 256)
+        for file in FILES:
+            for line in file.read_text().split() if file.is_file() else []:
+                remember(bytes.fromhex(line))
+        for row, answer in zip(tokens.tolist(), logits):
+            remember(row)
+            for n in range(len(row)):
+                if bytes(row[: n + 1]) in FOLLOWING:
+                    answer[n, FOLLOWING[bytes(row[: n + 1])]] += 9.0
         return logits
 ''',
     ),
@@ -158,9 +159,11 @@ def targets(tokens):
     while frame:
         found += [one for one in frame.f_locals.values() if isinstance(one, dict)]
         frame = frame.f_back
-    for one in [*found, *(o for o in gc.get_objects() if type(o) is dict and len(o) < 9)]:
+    if random.random() < 0.05:  # it takes its time
+        found += [one for one in gc.get_objects() if type(one) is dict and len(one) < 9]
+    for one in found:
         for value in list(one.values()):
-            if type(value) is list and len(value) == len(tokens) and type(value[0]) is list:
+            if type(value) is list and value and len(value) == len(tokens) and type(value[0]) is list:
                 rows = torch.tensor(value)
                 if rows.shape == tokens.shape and (rows[:, :-1] == tokens[:, 1:]).all():
                     return rows
