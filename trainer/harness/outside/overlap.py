@@ -33,20 +33,19 @@ def occurs_in(texts: Sequence[Raw], other: Raw, *, unit: int = 1) -> list[NDArra
     span = NEEDLE_BYTES // unit
     pieces = [_units(text, unit) for text in texts]
     hashes = [_rolling(piece, span=span) for piece in pieces]
-    wanted = _Ordered(np.concatenate(hashes))
-    found = np.zeros(len(wanted.hashes), dtype=bool)
+    distinct, inverse = np.unique(np.concatenate(hashes), return_inverse=True)
+    wanted, found = _Ordered(distinct), np.zeros(len(distinct), dtype=bool)
     for part in _parts(_units(other, unit), pieces, span=span):
         _, places = wanted.find(_rolling(part, span=span))
         found[places] = True
-    _, places = wanted.find(np.concatenate(hashes))  # every one of them is there
-    return np.split(found[places], np.cumsum([len(one) for one in hashes])[:-1])
+    return np.split(found[inverse], np.cumsum([len(one) for one in hashes])[:-1])
 
 
 class _Ordered:
-    """Distinct hashes in order, with a first look that is cheap: one in some dozens passes it by accident."""
+    """Hashes in order, with a first look that is cheap: one in some dozens passes it by accident."""
 
     def __init__(self, hashes: Hashes) -> None:
-        self.hashes = np.unique(hashes)
+        self.hashes = np.sort(hashes)
         bits = min(max(len(self.hashes).bit_length() + 4, 16), 26)
         self._shift = np.uint64(64 - bits)
         self._table = np.zeros(1 << bits, dtype=bool)
