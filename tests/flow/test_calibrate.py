@@ -8,22 +8,25 @@ import pytest
 
 from tests.flow.stage import Stage, eventually, last_object
 
+pytestmark = pytest.mark.timeout(900)  # four trainings, on a machine that may be busy with others
 DRIVERS = [
     pytest.param("docker", marks=pytest.mark.docker),
     pytest.param("bubblewrap", marks=pytest.mark.bubblewrap),
 ]
 
 
-def words(stage: Stage, data: Path, *, tokens: int) -> list[str]:
+def words(stage: Stage, shakespeare: Path, *, tokens: int) -> list[str]:
+    genome, data = stage.genome(), stage.var / "given" / "text"
+    data.write_bytes(shakespeare.read_bytes()[:150_000])  # little to judge on: four trainings are judged
     return [
-        "calibrate", "noisy", "--genome", str(stage.genome()), "--data", str(data), "--budget-tokens", str(tokens),
+        "calibrate", "noisy", "--genome", str(genome), "--data", str(data), "--budget-tokens", str(tokens),
         "--seeds", "2", "--json",
     ]
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_the_same_baseline_differs_by_its_seeds_alone(stage: Stage, shakespeare: Path, driver: str) -> None:
-    run = stage.manage(*words(stage, shakespeare, tokens=8_000), "--sandbox", driver)
+    run = stage.manage(*words(stage, shakespeare, tokens=8_000), "--sandbox", driver, timeout=800)
     assert run.returncode == 0, run.stderr
     told = last_object(run.stdout)
     losses = [loss for both in told["losses"] for loss in both]
@@ -37,7 +40,7 @@ def test_the_same_baseline_differs_by_its_seeds_alone(stage: Stage, shakespeare:
 def test_ctrl_c_ends_it_with_130_and_leaves_no_container(stage: Stage, shakespeare: Path) -> None:
     child = stage.start(*words(stage, shakespeare, tokens=50_000_000), "--sandbox", "docker")
     try:
-        eventually(lambda: containers(child.pid), what="a training")
+        eventually(lambda: containers(child.pid), seconds=400, what="a training")
         child.send_signal(signal.SIGINT)
         output, _ = child.communicate(timeout=120)
     finally:
