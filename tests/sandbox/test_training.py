@@ -24,8 +24,10 @@ from sandbox.training import train
 from sandbox.trial import Baseline, Order, socket_of
 from tests import cast
 from tests.trainer.conftest import Client, sentences
+from tests.trainer.test_checkpoint import CONFIG, GOOD
 from tests.trainer.test_server import upload
-from trainer.contract import Cause, parse_genome
+from trainer.contract import CONFIG_FILE, MODEL_FILE, Cause, parse_genome
+from trainer.harness.inside.line import Line
 from trainer.harness.outside.server import Report
 from trainer.harness.outside.text import Text, prepare
 
@@ -124,6 +126,35 @@ class Playing:
         return []
 
 
+class Outliving(Playing):
+    """A driver whose container outlives its runner, which is killed once the container's clock shows `seconds`."""
+
+    def __init__(self, script: Script, path: Path, *, seconds: float) -> None:
+        super().__init__(script, path)
+        self._seconds = seconds
+        self._box: Played | None = None
+
+    def start(self, job: Job) -> Box:
+        self._box = box = Played(job.name, self._script, self._path)
+        remove, box.remove = box.remove, lambda: None  # type: ignore[method-assign]
+
+        def poll() -> Exit | None:
+            if box.clock < self._seconds:
+                return None
+            box.poll, box.remove = lambda: box._exit, remove  # type: ignore[method-assign]
+            raise Killed
+
+        box.poll = poll  # type: ignore[method-assign]
+        return box
+
+    def adopt(self, name: str) -> Box | None:
+        return self._box
+
+
+class Killed(Exception):
+    """The end of a runner."""
+
+
 @pytest.fixture(scope="module")
 def text() -> Text:
     return prepare(sentences(1, 3000), vocabulary="bytes", context=CONTEXT)
@@ -184,6 +215,30 @@ def test_the_first_text_may_be_validation_text(order: Order) -> None:
     found = played(order, script)
     assert found.numbers["setup_device_seconds"] == 0.0
     assert found.numbers["device_seconds"] == pytest.approx(13.0)
+
+
+def test_a_container_that_outlived_its_runner_keeps_its_clock(order: Order) -> None:
+    path = socket_of(order, "train")
+
+    def script(box: Played, _client: Client) -> None:
+        box.clock = 3.0
+        line = Line(path)
+        for number in range(BATCHES + 1):
+            line.ask({"op": "batch", "number": number, "shape": [2, CONTEXT]})
+            box.clock += 1.0
+            time.sleep(0.02)
+        for name, content in ((MODEL_FILE, GOOD), (CONFIG_FILE, CONFIG)):
+            line.ask({"op": "save", "save": 0, "file": name, "size": len(content), "offset": 0}, content)
+        line.ask({"op": "done"})
+        line.close()
+
+    driver, outcome = Outliving(script, path, seconds=8.0), Outcome()
+    with pytest.raises(Killed):
+        train(order, driver, Watch(), Outcome())
+    assert train(order, driver, Watch(), outcome), outcome.sentence()
+    assert outcome.numbers["setup_device_seconds"] == 3.0
+    assert outcome.numbers["device_seconds"] == BATCHES + 1
+    assert outcome.numbers["train_tokens"] == order.budget_tokens
 
 
 def test_an_honest_training_keeps_within_the_baselines(order: Order) -> None:
