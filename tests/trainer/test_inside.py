@@ -171,6 +171,17 @@ def test_a_genome_that_raises_has_failed(text: Text, folders: Path) -> None:
     assert not trained.progress.saved
 
 
+def test_nothing_of_a_genome_runs_after_its_training(text: Text, folders: Path) -> None:
+    code = (
+        "import atexit\nfrom torch import nn\n\n\ndef main(run):\n"
+        "    next(run.batches(1, 8))\n    run.save(nn.Linear(1, 1), {})\n"
+        "    atexit.register(lambda: (run.out / 'late').touch())\n"
+    )
+    (trained,) = train(text, folders / "late", genome=write(folders, "lingering", train=code))
+    assert (trained.code, trained.progress.phase) == (0, "done"), trained.stderr
+    assert not (trained.folder / "out" / "late").exists()
+
+
 def test_a_genome_that_exits_with_an_error_has_failed(text: Text, folders: Path) -> None:
     genome = write(folders, "exiting", train="import sys\n\n\ndef main(run):\n    sys.exit(3)\n")
     (trained,) = train(text, folders / "exited", genome=genome)
