@@ -56,7 +56,9 @@ def train(
     latest: dict[str, float | None] = {}
 
     def claimed(report: Report) -> None:
-        latest.update({**report.numbers, "loss": report.loss, "step": float(report.step)})
+        latest.update({**report.numbers, "step": float(report.step)})
+        if report.diverged or report.loss is not None:
+            latest["loss"] = report.loss
         watch.report(report)
 
     serve = text_server if order.genome.command is None else command_server

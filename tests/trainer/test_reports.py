@@ -57,3 +57,11 @@ def test_flushing_twice_delivers_once() -> None:
     reports.flush()
     reports.flush()
     assert [one.step for one in kept] == [1, 2]
+
+
+@pytest.mark.parametrize(("message", "diverged"), [
+    ({"step": 1}, False), ({"step": 1, "loss": 2.0}, False), ({"step": 1, "loss": None}, True),
+    ({"step": 1, "loss": 1e999}, True),
+])
+def test_only_a_loss_that_was_named_can_have_diverged(message: dict[str, object], diverged: bool) -> None:
+    assert clean(message, tokens=0, seconds=0.0).diverged is diverged

@@ -85,7 +85,7 @@ class Run:
         self._line.tell({
             "op": "report",
             "step": int(step),
-            "loss": _number(loss),
+            **({} if loss is None else {"loss": _number(loss)}),  # a report may be about other numbers
             "numbers": {name: _number(value) for name, value in numbers.items()},
         })
 

@@ -15,13 +15,17 @@ MAX_STEP = 1 << 53
 
 @dataclass(frozen=True)
 class Report:
-    """What a variant claims at one step. `tokens` and `seconds` are the server's own; a number that is none is None."""
+    """What a variant claims at one step. `tokens` and `seconds` are the server's own; a number that is none is None.
+
+    `diverged`: it did name a loss, which is no finite number.
+    """
 
     step: int
     tokens: int
     seconds: float
     loss: float | None
     numbers: Mapping[str, float | None]
+    diverged: bool = False
 
 
 def clean(message: Mapping[str, Any], *, tokens: int, seconds: float) -> Report:
@@ -31,12 +35,14 @@ def clean(message: Mapping[str, Any], *, tokens: int, seconds: float) -> Report:
         raise ValueError("a report needs a step")
     if not isinstance(numbers, dict) or len(numbers) > MAX_NUMBERS:
         raise ValueError(f"a report has at most {MAX_NUMBERS} numbers")
+    loss = _finite(message.get("loss"))
     return Report(
         step=step,
         tokens=tokens,
         seconds=seconds,
-        loss=_finite(message.get("loss")),
+        loss=loss,
         numbers={name[:MAX_NAME]: _finite(value) for name, value in numbers.items()},
+        diverged="loss" in message and loss is None,
     )
 
 
