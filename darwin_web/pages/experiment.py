@@ -6,6 +6,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
+from darwin_web.pages.proof import proof_of
 from darwin_web.pages.scope import experiment_of, person
 from darwin_web.pages.state import state_of
 from evolution import experiments
@@ -26,6 +27,7 @@ def experiment(request: HttpRequest, slug: str) -> HttpResponse:
         "here": "experiments",
         "experiment": found,
         "state": state_of(found),
+        "proof": proof_of(found),
         "waiting": waits[:6],
         "waiting_total": waits.count(),
         "owns": may(person(request), found, Role.OWNER),

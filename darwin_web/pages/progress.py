@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from django.db.models import Count, Sum
 
 from evolution.lifecycle import ENDED
-from evolution.models import Experiment, ExperimentStatus, Status
+from evolution.models import Experiment, ExperimentStatus, Replicate, Status
 from sandbox import queries
 
 # How much of a variant's road lies behind it; training counts from here to 1 by its own progress.
@@ -69,13 +69,20 @@ def _share(experiment: Experiment, current: Counter[str]) -> float:
 
 
 def _seconds_left(experiment: Experiment, counts: Counter[str]) -> float | None:
-    """Trainings still to come × their mean duration here; as many of the proposals train as did so far."""
+    """Trainings still to come × their mean duration here; as many of the proposals train as did so far.
+
+    Of confirmation runs only those that are asked for already: a contest may end after two pairs.
+    """
     pace = None if experiment.is_over else queries.pace(experiment)
     if pace is None:
         return None
     trained = sum(counts[status] for status in TRAINED)
     ended = sum(counts[status] for status in ENDED)
-    due = counts[Status.APPROVED] + counts[Status.TRAINING]
-    undecided = sum(counts.values()) - ended - due
+    due = counts[Status.APPROVED] + counts[Status.TRAINING] + _confirmations(experiment)
+    undecided = sum(counts.values()) - ended - counts[Status.APPROVED] - counts[Status.TRAINING]
     to_come = max(0, 1 + experiment.generations * experiment.population - sum(counts.values())) + undecided
     return (due + to_come * trained / max(1, ended)) * pace.seconds / pace.devices
+
+
+def _confirmations(experiment: Experiment) -> int:
+    return Replicate.objects.filter(variant__experiment=experiment, wanted=True, verdict="").count()

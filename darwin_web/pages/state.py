@@ -7,13 +7,14 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
-from darwin_web.pages.figures import change, measured, perplexity_error
+from darwin_web.pages.figures import change, claims, measured, perplexity_error
 from darwin_web.pages.progress import progress_of
 from darwin_web.pages.scope import experiment_of, person
+from evolution.genetics import evidence
 from evolution.models import Experiment, Status, Variant
 from review.queries import waiting
 from sandbox import queries
-from sandbox.models import Attempt
+from sandbox.models import Attempt, Purpose
 
 
 @never_cache
@@ -50,6 +51,8 @@ def state_of(experiment: Experiment) -> dict[str, Any]:
         "best": best.as_json() if best else None,
         "baseline": baseline.number if baseline else None,
         "champion": experiment.champion.number if experiment.champion else None,
+        "champion_replicated": _is_replicated(experiment.champion),
+        "contests": _contests(experiment),
         "best_mfu": {
             "number": fastest.number, "mfu": fastest.mfu,
             "change": change(fastest.mfu, baseline.mfu if baseline else None),
@@ -58,13 +61,31 @@ def state_of(experiment: Experiment) -> dict[str, Any]:
     }
 
 
+def _is_replicated(champion: Variant | None) -> bool:
+    return champion is not None and claims(champion)["perplexity"].is_replicated
+
+
+def _contests(experiment: Experiment) -> list[dict[str, Any]]:
+    """Every contest as the page has to know it, so that it sees when to read again what the server renders."""
+    return [
+        {
+            "number": one.number, "champion": one.champion.number, "challenger": one.challenger.number,
+            "outcome": one.outcome, "pairs": one.pairs, "e_value": one.e_value,
+            "threshold": evidence.threshold(one.number), "gain": one.gain, "gain_low": one.gain_low,
+            "gain_high": one.gain_high, "asked": len(one.seeds),
+        }
+        for one in experiment.contests.select_related("champion", "challenger")
+    ]
+
+
 def _best(variants: list[Variant]) -> Variant | None:
     scored = [v for v in variants if v.perplexity is not None and v.status != Status.REJECTED]
     return min(scored, key=lambda v: v.perplexity or 0.0, default=None)
 
 
 def _rows(experiment: Experiment, variants: list[Variant]) -> list[dict[str, Any]]:
-    running = {attempt.trial.variant_id: attempt for attempt in queries.active_attempts(experiment)}
+    training = queries.active_attempts(experiment).exclude(trial__purpose=Purpose.CONFIRM)
+    running = {attempt.trial.variant_id: attempt for attempt in training}
     speeds = queries.latest_speed(attempt.trial_id for attempt in running.values())
     return [_row(variant, running.get(variant.pk), speeds, experiment.baseline) for variant in variants]
 

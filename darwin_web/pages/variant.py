@@ -3,15 +3,18 @@
 from dataclasses import dataclass
 from typing import Any
 
+from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from darwin_web.pages import code
-from darwin_web.pages.figures import change, perplexity_error
+from darwin_web.pages.figures import change, claims, perplexity_error
+from darwin_web.pages.proof import Met, meeting
 from darwin_web.pages.scope import variant_of
 from evolution.genomes import store_of
-from evolution.models import Status, Variant
+from evolution.models import Contest, Status, Variant
+from sandbox.models import Purpose, Verdict
 from sandbox.queries import trials_of
 
 NEIGHBOURS = 500  # offered for comparison
@@ -43,9 +46,19 @@ def variant(request: HttpRequest, slug: str, number: int) -> HttpResponse:
         "decisions": found.decisions.select_related("reviewer", "replacement"),
         "transitions": found.transitions.all(),
         "trials": trials_of(found),
+        "claims": claims(found),
+        "replicates": found.replicates.all(),
+        "met": _met(found),
+        "scored": trials_of(found).filter(purpose=Purpose.SCORE, verdict=Verdict.MEASURED).last(),
         "waits_for_review": found.status == Status.IN_REVIEW,
         **(_code(request, found) if view == "code" else _difference(request, found)),
     })
+
+
+def _met(found: Variant) -> list[Met]:
+    """Every contest it took part in, as challenger or as champion."""
+    taken = Contest.objects.filter(Q(challenger=found) | Q(champion=found)).select_related("champion", "challenger")
+    return [meeting(one) for one in taken.order_by("-number")]
 
 
 def _figure(found: Variant) -> Figure:

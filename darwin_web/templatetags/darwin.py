@@ -3,6 +3,7 @@
 import json
 import re
 import unicodedata
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -64,6 +65,12 @@ def percent(value: float | None, digits: int = 1) -> str:
 def signed(share: float | None, digits: int = 1) -> str:
     """A change, as per cent with its sign: −0.021 -> "−2.1 %"."""
     return "" if share is None or _missing(share) else f"{'−' if share < 0 else '+'}{abs(100 * share):.{digits}f} %"
+
+
+@register.filter
+def evidence(value: float) -> str:
+    """An e-value: two digits that count, whatever its size; a large one is no more than that."""
+    return "> 9,999" if value > 9_999 else f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
 
 
 @register.filter
@@ -146,3 +153,36 @@ def actor(name: str) -> str:
 @register.filter
 def get(table: dict[str, Any], key: str) -> Any:
     return table.get(key)
+
+
+def _size(count: float) -> str:
+    return f"{short_count(count)}B"
+
+
+def _nats(value: float) -> str:
+    return f"{value:.1e} nats" if value else "0 nats"
+
+
+def _micro(seconds: float) -> str:
+    return f"{1e6 * seconds:.3g} µs"
+
+
+# What a trial's result tells beside the variant's own columns: its name there, its name here, how it is written.
+DETAILS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+    ("setup_device_seconds", "set-up on the device", duration),
+    ("warm_seconds", "warm-up", duration),
+    ("peak_memory_bytes", "memory at most", _size),
+    ("saved_bytes", "saved", _size),
+    ("genome_bytes", "genome size", _size),
+    ("scored_tokens", "tokens scored", short_count),
+    ("load_seconds", "judge: loading", duration),
+    ("judge_seconds_per_token", "judge: per token", _micro),
+    ("correction", "prefix audit", _nats),
+    ("drift", "asked again", _nats),
+)
+
+
+@register.filter
+def details(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """Set-up, memory, sizes and what the judge needed and found, as far as the result has them."""
+    return [(name, write(result[key])) for key, name, write in DETAILS if isinstance(result.get(key), int | float)]

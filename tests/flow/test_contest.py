@@ -8,7 +8,7 @@ import pytest
 
 from tests.flow.stage import Stage, edit, last_object, reply
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.bubblewrap, pytest.mark.timeout(900)]
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def campaign(stage: Stage, shakespeare: Path) -> Stage:
     run = stage.manage(
         "evolve", "proof", "--genome", str(stage.genome()), "--data", str(shakespeare), "--agent", f"replay:{replies}",
         "--population", "2", "--survivors", "1", "--generations", "1", "--budget-tokens", "8000", "--confirm", "4",
-        "--review", "auto", "--sandbox", "docker", "--json",
+        "--review", "auto", "--sandbox", "bubblewrap", "--json", timeout=800,
     )
     assert run.returncode == 0, run.stderr
     assert "Traceback" not in run.stderr

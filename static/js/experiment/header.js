@@ -54,11 +54,12 @@ function figures(state) {
   const bad = BAD.map((name) => [name, counts[name] ?? 0]).filter(([, number]) => number);
   const badTotal = bad.reduce((sum, [, number]) => sum + number, 0);
   return [
-    figure("best perplexity", best && fixed(best.perplexity), best?.error && `± ${fixed(best.error)}`,
+    figure("lowest perplexity", best && fixed(best.perplexity), best?.error && `± ${fixed(best.error)}`,
       best ? [...against(best, state), "one seed, unreplicated"] : ["not measured yet"],
-      "The interval is of the sampled text, 95 %. One seed says nothing about luck: unreplicated."),
+      "Of the screening seed. The interval is of the sampled text, 95 %. One seed says nothing about luck: unreplicated."),
     figure("best MFU", fastest && percent(fastest.mfu), null,
-      fastest ? against(fastest, state) : ["not measured yet"]),
+      fastest ? [...against(fastest, state), "unreplicated"] : ["not measured yet"],
+      "Of the device's peak; a CPU's is a timed matrix product, so informational."),
     figure("variants", `${all}`, null, [`${(counts.survived ?? 0)} survived`, `${counts.culled ?? 0} culled`]),
     figure("came to nothing", all ? percent(badTotal / all, 0) : null, null,
       bad.length ? bad.map(([name, number]) => `${number} ${name}`) : ["none failed, none vetoed"]),

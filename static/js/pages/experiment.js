@@ -27,9 +27,12 @@ function show() {
   redraw();
 }
 
+/** What the server-rendered panel of the champion depends on. */
+const proven = ({ champion, contests, best }) => JSON.stringify([champion, contests, best?.number]);
+
 const readState = calmly(400, async () => {
   const fresh = await getJson(page.stateUrl);
-  if (fresh.waiting !== state.waiting) refresh();
+  if (fresh.waiting !== state.waiting || proven(fresh) !== proven(state)) refresh();
   state = fresh;
   showReviewCount(fresh.review_count);
   show();
