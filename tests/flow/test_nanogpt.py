@@ -43,7 +43,7 @@ def test_a_check_says_why_it_does_not_train(imported: Stage, shakespeare: Path) 
 
 def test_a_checkout_evolves_from_the_start_to_survivors(imported: Stage, shakespeare: Path) -> None:
     replies = imported.replies(
-        reply("a larger learning rate", edit("learning_rate = 0.01", "learning_rate = 0.03", "config/darwin.py")),
+        reply("a larger learning rate", edit("learning_rate = 1e-2", "learning_rate = 3e-2", "config/darwin.py")),
         reply("a wider model", edit("n_embd = 16", "n_embd = 24", "train.py")),
     )
     run = imported.manage(
