@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from sandbox import bounds, hashes
-from sandbox.drivers.base import Box, Driver, Job, SandboxError
+from sandbox.drivers.base import Box, Driver, Exit, Job, SandboxError
 from sandbox.models import AttemptState, Purpose
 from sandbox.outcome import Outcome
 from sandbox.servers import checkpoint_files
-from sandbox.trial import Order, Watcher, job, socket_of
+from sandbox.trial import TICK_SECONDS, Order, Watcher, job, socket_of
 from trainer.contract import MAX_PAYLOAD_BYTES, MODEL_FILE, Cause
 from trainer.harness.outside import checkpoint, scorer
 from trainer.harness.outside.judge import Asker, AskerFailed, JudgeServer
@@ -27,6 +27,7 @@ from trainer.harness.outside.text import SCORED_TOKENS
 START_SECONDS = 120.0  # a judge container, until it has imported torch
 LOAD_SECONDS = 120.0  # and from then until it has loaded the model
 JUDGE_SECONDS = 3600.0  # all of it
+END_SECONDS = 3.0  # of a container, once we hung up
 CHECK_WINDOWS = 8
 CPU_SCORED_TOKENS = 65_536  # a quarter of a GPU's: twice its sampling error, and a judge of seconds
 LOGITS_BYTES = 16 << 30  # of all scored tokens together: a large vocabulary is scored on fewer
@@ -116,7 +117,7 @@ def _examine(order: Order, prepared: Prepared, watch: Watcher, outcome: Outcome)
     except AskerFailed as failure:
         outcome.cause, outcome.detail = failure.cause, failure.detail
     if outcome.cause is not None:
-        _blame_memory(order, boxes, outcome)
+        _blame_memory(order, prepared, outcome)
 
 
 def _accept(server: JudgeServer, box: Box) -> Asker:
@@ -206,11 +207,21 @@ def _refuse(outcome: Outcome, refusal: bounds.Refusal | None) -> None:
         outcome.cause, outcome.detail = refusal
 
 
-def _blame_memory(order: Order, boxes: list[Box], outcome: Outcome) -> None:
-    ends = [box.poll() for box in boxes]
+def _blame_memory(order: Order, prepared: Prepared, outcome: Outcome) -> None:
+    """Name the true cause where a container was killed for its memory: its socket closes before its end is known."""
+    for server in prepared.servers.values():
+        server.close()  # whoever still runs ends now
+    ends = [_end(box) for box in prepared.boxes.values()]
     if any(end is not None and end.out_of_memory for end in ends):
         gib = order.limits.memory_bytes / (1 << 30)
         outcome.cause, outcome.detail = Cause.OUT_OF_MEMORY, f"loading and judging needed more than {gib:.1f} GiB"
+
+
+def _end(box: Box) -> Exit | None:
+    deadline = time.monotonic() + END_SECONDS
+    while (end := box.poll()) is None and time.monotonic() < deadline:
+        time.sleep(TICK_SECONDS)
+    return end
 
 
 def _windows(order: Order) -> Tokens:

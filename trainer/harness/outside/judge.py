@@ -65,7 +65,7 @@ class JudgeServer:
                 raise AskerFailed(Cause.LOAD_FAILED, "ended before the model was loaded")
         connection, _ = self._listening.accept()
         self._listening.close()  # one connection, and no second
-        self._asker = Asker(connection)
+        self._asker = Asker(connection, seconds=ANSWER_SECONDS)
         return self._asker
 
     def wait_connected(self, timeout: float, *, alive: Callable[[], bool] = lambda: True) -> "Asker":
@@ -91,7 +91,7 @@ class Asker:
     """
 
     def __init__(
-        self, connection: socket.socket, *, seconds: float = ANSWER_SECONDS, all_seconds: float = ALL_ANSWERS_SECONDS
+        self, connection: socket.socket, *, seconds: float, all_seconds: float = ALL_ANSWERS_SECONDS
     ) -> None:
         self.low_precision = False
         self.tokens = 0

@@ -48,7 +48,7 @@ class Tolerance:
     noise: float
 
 
-# Measured with the built-in genome (0.8 million parameters, 150,000 tokens of training) on a CPU, over draws of the cuts:
+# Measured with the built-in genome (0.8 million parameters, 150,000 tokens of training) on a CPU, over draws of cuts:
 #   float32                          2,039 cuts: gain 4e-9                drift 0
 #   weights and logits in bfloat16   2,039 cuts: gain −2e-5 and 7e-5      drift 0
 #   autocast, logits in float32        397 cuts: gain −1e-5 and 1.1e-4    drift 0
