@@ -42,7 +42,12 @@ def impatient() -> Iterator[None]:
 
 
 def loading(line: str) -> str:
-    return f"Judged = Model\n\n\nclass Judged(Model):\n    def to(self, device):\n        {line}\n        return super().to(device)\n"
+    return f'''\
+class Judged(Model):
+    def to(self, device):
+        {line}
+        return super().to(device)
+'''
 
 
 def answering(line: str) -> str:
@@ -61,9 +66,11 @@ def training(line: str) -> str:
 TABLE = (
     Broken("never_saves", Cause.NO_CHECKPOINT, "run.save", train=training("pass")),
     Broken("never_asks_for_text", Cause.NO_PROGRESS, "batch", train="def main(run):\n    pass\n"),
-    Broken("raises_in_the_middle", Cause.CRASHED, "one step too far", train=training("raise ValueError('one step too far')")),
+    Broken("raises_in_the_middle", Cause.CRASHED, "a step too far", train=training("raise OSError('a step too far')")),
     Broken("exits_in_the_middle", Cause.CRASHED, "code 3", train=training("os._exit(3)")),
-    Broken("exits_well_before_it_is_done", Cause.CRASHED, "before it was done", train=training("run.save(model, {}); os._exit(0)")),
+    Broken("exits_well_before_it_is_done", Cause.CRASHED, "before it was done", train=training(
+        "run.save(model, {}); os._exit(0)"
+    )),
     Broken("exits_while_it_saves", Cause.CRASHED, "before it was done", train=training(
         "(run.out / 'model.safetensors').write_bytes(b'half'); os._exit(0)"
     )),
@@ -74,7 +81,8 @@ TABLE = (
         "run.report(step=step + 1, loss=float('nan')); run.save(model, {})"
     )),
     Broken("says_that_its_checkpoint_has_ten_gigabytes", Cause.BAD_CHECKPOINT, "bytes", train=training(
-        "print(run._line.ask({'op': 'save', 'save': 0, 'file': 'model.safetensors', 'size': 10 << 30, 'offset': 0}, b'x'))"
+        "asked = {'op': 'save', 'save': 0, 'file': 'model.safetensors', 'size': 10 << 30, 'offset': 0}; "
+        "run._line.ask(asked, b'x')"
     )),
     Broken("writes_a_checkpoint_of_ten_gigabytes", Cause.CRASHED, "", alone=True, train=training(
         "os.truncate(os.open(run.out / 'model.safetensors', os.O_CREAT | os.O_WRONLY), 10 << 30); "
@@ -86,21 +94,33 @@ TABLE = (
     )),
     Broken("raises_in_load", Cause.LOAD_FAILED, "nothing to load", model=loading("raise OSError('nothing to load')")),
     Broken("exits_in_load", Cause.LOAD_FAILED, "", model=loading("os._exit(0)")),
-    Broken("hangs_in_load", Cause.LOAD_FAILED, "longer than", model=loading("time.sleep(999)"), while_it_runs=impatient),
+    Broken(
+        "hangs_in_load", Cause.LOAD_FAILED, "longer than", model=loading("time.sleep(999)"), while_it_runs=impatient,
+    ),
     Broken(
         "prints_for_ever_in_load", Cause.LOAD_FAILED, "longer than", alone=True, while_it_runs=impatient,
         model=loading("while True: os.write(1, b'x' * 65536)"),
     ),
-    Broken("loads_no_module", Cause.LOAD_FAILED, "torch.nn.Module", model="def Judged():\n    return Model()\n\n\nload_model = lambda *a, **k: None\nnn.Module.to = lambda self, device: 'a model'\n"),
+    Broken("loads_no_module", Cause.LOAD_FAILED, "torch.nn.Module", model=(
+        "class Judged(Model):\n    def to(self, device):\n        return 'a model'\n"
+    )),
     Broken("raises_in_forward", Cause.BAD_LOGITS, "no such row", model=answering("raise IndexError('no such row')")),
     Broken("exits_in_forward", Cause.BAD_LOGITS, "in the middle", model=answering("os._exit(0)")),
-    Broken("hangs_in_forward", Cause.OUT_OF_TIME, "to answer", model=answering("time.sleep(999)"), while_it_runs=impatient),
-    Broken("answers_too_few_tokens", Cause.BAD_LOGITS, "logits for 100 tokens", model=answering("return logits[..., :100]")),
+    Broken(
+        "hangs_in_forward", Cause.OUT_OF_TIME, "to answer", model=answering("time.sleep(999)"), while_it_runs=impatient,
+    ),
+    Broken("answers_too_few_tokens", Cause.BAD_LOGITS, "logits for 100 tokens", model=answering(
+        "return logits[..., :100]"
+    )),
     Broken("answers_the_last_position_only", Cause.BAD_LOGITS, "[B, T, V]", model=answering("return logits[:, -1:]")),
     Broken("answers_two_dimensions", Cause.BAD_LOGITS, "[B, T, V]", model=answering("return logits.flatten(0, 1)")),
     Broken("answers_whole_numbers", Cause.BAD_LOGITS, "floating-point", model=answering("return logits.long()")),
     Broken("answers_a_pair", Cause.BAD_LOGITS, "tuple", model=answering("return logits, None")),
-    Broken("answers_a_million_columns", Cause.BAD_LOGITS, "", model=answering("return logits[:, :, :1].expand(-1, -1, 1 << 20)")),
-    Broken("knows_one_length_only", Cause.BAD_LOGITS, "AssertionError", model=answering("assert tokens.shape[1] == 16; return logits")),
+    Broken("answers_a_million_columns", Cause.BAD_LOGITS, "", model=answering(
+        "return logits[:, :, :1].expand(-1, -1, 1 << 20)"
+    )),
+    Broken("knows_one_length_only", Cause.BAD_LOGITS, "AssertionError", model=answering(
+        "assert tokens.shape[1] == 16; return logits"
+    )),
 )
 BROKEN = {one.name: one for one in TABLE}

@@ -1,4 +1,4 @@
-"""What a cheat is: a few lines of a genome, what they would gain without the guard, and what becomes of them with it."""
+"""What a cheat is: a few lines of a genome, what they would gain without the guard, and what they gain with it."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +14,7 @@ from sandbox.outcome import Outcome
 from sandbox.trial import Baseline
 from tests.trust import genomes
 from tests.trust.trials import Ended, held_to, trial
-from trainer.contract import Cause
+from trainer.contract import REJECTIONS, Cause
 from trainer.harness.outside import scorer
 from trainer.harness.outside.judge import Asker
 
@@ -122,7 +122,7 @@ class Cheat:
     @property
     def verdict(self) -> str:
         """For the page."""
-        names = [f"rejected or failed: {' or '.join(sorted(self.causes))}"] if self.causes else []
+        names = [f"{'rejected' if cause in REJECTIONS else 'failed'}: {cause}" for cause in sorted(self.causes)]
         return ", or ".join([*names, *(["worthless"] if self.worthless else [])])
 
 

@@ -98,7 +98,9 @@ def beginning(seed, rate=1e-2):
 {MAIN}'''
 
 
-def files(*, model: str = JUDGED, train: str = MAIN, body: str = CLASS, more: Mapping[str, bytes] | None = None) -> dict[str, bytes]:
+def files(
+    *, model: str = JUDGED, train: str = MAIN, body: str = CLASS, more: Mapping[str, bytes] | None = None
+) -> dict[str, bytes]:
     """The genome with another `body` of its class, `model` where its judged class is named, `train` for its loop, and
     `more` files."""
     return {

@@ -261,6 +261,12 @@ def characters() -> dict[str, bytes]:
     return {**files, "genome.toml": manifest.encode()}
 
 
+IN_BFLOAT16 = '''\
+class Judged(Model):
+    def __init__(self):
+        super().__init__()
+        self.to(torch.bfloat16)
+'''
 BFLOAT16 = looped("run.report(step=step, loss=learn(x, y))", save="run.save(model.to(torch.bfloat16), {})")
 
 # By hand.
@@ -290,11 +296,11 @@ WRITTEN: dict[str, Callable[[], Mapping[str, bytes]]] = {
     "two_models": own(body=TWO_MODELS),
     "bfloat16_weights": own(
         body=transformer(), train=BFLOAT16,
-        model="class Judged(Model):\n    def __init__(self):\n        super().__init__()\n        self.to(torch.bfloat16)\n",
+        model=IN_BFLOAT16,
     ),
     "bfloat16_convolution": own(
         train=BFLOAT16,
-        model="class Judged(Model):\n    def __init__(self):\n        super().__init__()\n        self.to(torch.bfloat16)\n",
+        model=IN_BFLOAT16,
     ),
     "autocast": own(body=transformer(), model='''\
 class Judged(Model):
@@ -312,7 +318,8 @@ class Judged(Model):
         model="class Judged(Model):\n    def forward(self, tokens):\n        return super().forward(tokens).double()\n"
     ),
     "answers_log_probabilities": own(
-        model="class Judged(Model):\n    def forward(self, tokens):\n        return super().forward(tokens).log_softmax(-1)\n"
+        model="class Judged(Model):\n    def forward(self, tokens):\n"
+        "        return super().forward(tokens).log_softmax(-1)\n"
     ),
     "context_of_8": at_context(8, genomes.CLASS),
     "context_of_64": at_context(64, transformer()),
@@ -342,7 +349,9 @@ class Judged(Model):
     "saves_on_its_way": own(train=looped(
         "run.report(step=step, loss=learn(x, y)); step % 30 == 29 and run.save(model, {'step': step})",
     )),
-    "stops_early": own(train=looped("run.report(step=step, loss=learn(x, y))\n        if step == 60:\n            break")),
+    "stops_early": own(train=looped(
+        "run.report(step=step, loss=learn(x, y))\n        if step == 60:\n            break"
+    )),
     "warms_up_and_validates": own(train='''\
 def main(run):
     model, learn = beginning(run.seed)
@@ -352,8 +361,8 @@ def main(run):
         loss = learn(x, y)
         if step % 40 == 39:
             with torch.no_grad():
-                losses = [F.cross_entropy(model(a).transpose(1, 2), b) for (a, b), _ in zip(run.validation(16, 16), "1234")]
-            run.report(step=step, loss=loss, validation=torch.stack(losses).mean())
+                losses = [F.cross_entropy(model(a).transpose(1, 2), b) for a, b in run.validation(16, 16)]
+            run.report(step=step, validation=torch.stack(losses).mean())
     run.save(model, {})
 '''),
     "quantised": own(

@@ -5,7 +5,6 @@ into each other, so that no cheat is tried like this; server, scorer, client and
 """
 
 import atexit
-import json
 import socket
 import tempfile
 import time

@@ -1,4 +1,4 @@
-"""No honest genome is refused, whatever it is made of; and what is broken ends with a cause that a person understands."""
+"""No honest genome is refused, whatever it is made of; what is broken ends with a cause that a person understands."""
 
 from collections.abc import Callable
 

@@ -6,7 +6,6 @@ model at the same questions.
 
 import tempfile
 import threading
-import time
 import uuid
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +19,7 @@ from unittest import mock
 import numpy as np
 
 from evolution import corpus
-from sandbox import judging, leaks, readiness, training
+from sandbox import judging, leaks, readiness
 from sandbox.conduct import conduct
 from sandbox.drivers.base import Driver, Limits
 from sandbox.models import AttemptState, Purpose

@@ -117,7 +117,7 @@ class Judged(Model):
     ),
     Cheat(
         name="trains_on_the_question_and_forgets",
-        does="Takes steps on the rows it is asked, answers, and puts its weights back, so that it seems to have no state.",
+        does="Takes steps on the rows it is asked, answers, and puts its weights back, as if it had no state.",
         guard=f"{REPEATS}, {AUDIT}", gains=without_limits, margin=0.05, causes=CAUGHT,
         model=f'''\
 class Judged(Model):

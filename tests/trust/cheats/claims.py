@@ -107,10 +107,10 @@ def main(run):
         does="Carries sitecustomize.py and modules named like ours, to run before the harness does.",
         guard="the harness is imported first, from a place of its own", gains=reported("with_its_path"), margin=0.5,
         worthless=True, unit="runs",
-        more=lambda: {
-            name: b"import os\nos.environ['HOOKED'] = os.environ.get('HOOKED', '') + __name__ + ' '\n"
-            for name in ("sitecustomize.py", "usercustomize.py", "trainer.py", "safetensors.py", "socket.py")
-        },
+        more=lambda: dict.fromkeys(
+            ("sitecustomize.py", "usercustomize.py", "trainer.py", "safetensors.py", "socket.py"),
+            b"import os\nos.environ['HOOKED'] = os.environ.get('HOOKED', '') + __name__\n",
+        ),
         train='''\
 def main(run):
     here = os.environ.get("HOOKED", "")
@@ -150,7 +150,7 @@ def main(run):
     ),
     Cheat(
         name="swaps_its_checkpoint_afterwards",
-        does="Leaves a process behind that goes on saving to the same files, and to the same socket, after it was done.",
+        does="Leaves a process behind that writes to its checkpoint after it was saved.",
         guard="the checkpoint is frozen before it is judged", gains=reported("swapped"), margin=0.5, worthless=True,
         unit="runs",
         train='''\

@@ -4,15 +4,9 @@ from tests.trust.cheat import Cheat, not_held
 from trainer.contract import Cause
 
 DEVICE = "device time, to the end of the process, at most 1.25 times the baseline's"
-BUDGET = "tokens are counted where they are served"
 JUDGE_TIME = "CPU seconds of the judge's containers, against the baseline's"
 LATE = frozenset({Cause.DEVICE_TIME})
 SLOW = frozenset({Cause.TOO_SLOW})
-
-# CPU seconds that no allowance of a micro-training covers.
-SPEND = """
-    began = time.process_time()
-"""
 
 CHEATS = (
     Cheat(
@@ -108,7 +102,7 @@ def main(run):
     ),
     Cheat(
         name="hunts_for_a_lucky_seed",
-        does="Trains many models from many seeds at many rates on one stream, and saves the one that did best.",
+        does="Trains many models from many seeds at many rates on one stream, and saves the best of them.",
         guard=DEVICE, gains=not_held, margin=0.01, causes=LATE, held=True,
         train='''\
 def main(run):
@@ -118,7 +112,8 @@ def main(run):
         model, learn = beginning(seed, rate=0.005 * (1 + seed % 6))
         losses = [learn(x, y).item() for x, y in kept]
         with torch.no_grad():
-            found.append((sum(F.cross_entropy(model(x).flatten(0, 1), y.flatten()).item() for x, y in kept), seed, model))
+            loss = sum(F.cross_entropy(model(x).flatten(0, 1), y.flatten()).item() for x, y in kept)
+        found.append((loss, seed, model))
         seed += 1
     run.report(step=seed, loss=losses[-1])
     run.save(min(found)[-1], {})

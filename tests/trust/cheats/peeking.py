@@ -82,7 +82,7 @@ CHEATS = (
     ),
     Cheat(
         name="replaces_the_answering_in_the_harness",
-        does="Puts its own function into the client that answers the judge, and peeks unless one position is asked for.",
+        does="Replaces the function that answers the judge, and peeks unless one position is asked for.",
         guard=AUDIT, gains=without_limits, margin=1.0, causes=CAUGHT,
         model='''\
 Judged = Model

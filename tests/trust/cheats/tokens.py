@@ -7,7 +7,7 @@ import numpy as np
 from sandbox.outcome import Outcome
 from tests.trust import genomes
 from tests.trust.cheat import Cheat, Ended, _nats, not_held
-from tests.trust.trials import PEAK_FLOPS, held_to, text, trial
+from tests.trust.trials import text, trial
 from trainer.contract import Cause
 
 BUDGET = "tokens are counted where they are served"
