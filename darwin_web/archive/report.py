@@ -30,6 +30,8 @@ def report(directory: Path) -> str:
         "variants": [_row(one, baseline) for one in variants],
         "counts": _counts(variants),
         "champion": _row(champion, baseline) if champion else None,
+        "won": _won(experiment, champion),
+        "contests": experiment.get("contests") or (),
         "patch": _patch(directory, baseline, champion),
         "decisions": [{"variant": one["id"], "title": one["title"], **made} for one in variants
                       for made in one.get("decisions") or ()],
@@ -43,6 +45,13 @@ def _row(one: Document, baseline: Document | None) -> dict[str, Any]:
     reference = baseline["measured"]["perplexity"] if baseline else None
     change = 100 * (perplexity / reference - 1) if perplexity and reference else None
     return {**one, "perplexity": perplexity, "mfu": one["measured"]["mfu"], "change": change}
+
+
+def _won(experiment: Document, champion: Document | None) -> Document | None:
+    """The contest that made the champion what it is; None for a baseline and without contests."""
+    met = experiment.get("contests") or ()
+    won = [one for one in met if champion and one["challenger"] == champion["id"] and one["outcome"] == "promoted"]
+    return won[-1] if won else None
 
 
 def _counts(variants: Sequence[Document]) -> list[tuple[str, int]]:

@@ -1,13 +1,16 @@
 """What is claimed and what is not: the summary, the champion's patch, and the pages, after a contest and before."""
 
 import json
+from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
+from pytest_django import Settings
 
+from darwin_web.archive.export import export
 from darwin_web.management.commands.evolve import told_champion
 from darwin_web.pages.figures import claims
 from darwin_web.progress import doing
@@ -15,7 +18,9 @@ from darwin_web.summary import summary
 from evolution.contests import step
 from evolution.generations import close_generation
 from evolution.models import Contest, Experiment, Replicate, Variant
+from evolution.restore import restore
 from tests import cast
+from tests.darwin_web.test_archive import wipe
 
 pytestmark = pytest.mark.django_db
 
@@ -134,3 +139,25 @@ def test_the_overview_says_what_is_proven(experiment: Experiment, owner: User, c
     assert "unreplicated" in client.get("/").content.decode()
     fight(experiment)
     assert "proven" in client.get("/").content.decode()
+
+
+def test_the_report_has_contests_and_their_evidence(experiment: Experiment, tmp_path: Path) -> None:
+    export(fight(experiment), tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Proven in contest 1 against v0" in page
+    assert "<h2>Contests</h2>" in page
+
+
+def test_a_restored_experiment_has_its_contests_and_runs(
+    experiment: Experiment, tmp_path: Path, settings: Settings
+) -> None:
+    before = fight(experiment)
+    told = summary(before)
+    export(before, tmp_path / "out")
+    Contest.objects.all().delete()
+    Replicate.objects.all().delete()
+    wipe()
+    settings.DARWIN_VAR = tmp_path / "elsewhere"
+    after = restore(tmp_path / "out")
+    assert summary(after)["contests"] == told["contests"]
+    assert summary(after)["champion"] == told["champion"]
