@@ -105,13 +105,13 @@ def test_bad_input_is_one_sentence_and_exit_code_2(arguments: list[str], capsys:
 def test_the_bench_runs(sandbox: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = tmp_path / "text"
     data.write_text("".join(f"{n * n % 9973} is what {n} times {n} leaves of 9973.\n" for n in range(4000)))
-    arguments = ["--sandbox", sandbox, "--data", str(data), "--tokens", TINY, "--repeat", "2", "--gpu", "--json"]
+    arguments = ["--sandbox", sandbox, "--data", str(data), "--tokens", TINY, "--repeat", "1", "--gpu", "--json"]
     assert trainer.main(arguments) == 0
     said = capsys.readouterr()
     told = json.loads(said.out)
     assert trainer.NO_GPU in said.err or told["gpu"]
     row = told["rows"][0]
-    assert row["runs"] == 2
+    assert (row["runs"], row["drift"]) == (1, None)
     assert row["tokens_per_second"] > 0
-    assert row["drift"] <= measure.MAX_DRIFT
+    assert 0 < row["loss"] < 10
     assert set(row["overhead"]) == set(PHASES)
