@@ -91,10 +91,10 @@ def settle(order: Order, outcome: Outcome) -> None:
     """What a trainer that owns its loop says of its tokens is claimed: it is shown, and nothing is selected on it."""
     if order.genome.command is None:
         return
-    for name in ("train_tokens", "tokens_per_second"):
-        outcome.claimed[name] = outcome.numbers.get(name)
-        outcome.numbers[name] = None
-    if order.purpose != Purpose.CHECK:
+    counts = {name: outcome.numbers.get(name) for name in ("train_tokens", "tokens_per_second")}
+    outcome.numbers.update(dict.fromkeys(counts))
+    if order.purpose != Purpose.CHECK:  # in which iterations are no tokens
+        outcome.claimed.update(counts)
         outcome.numbers["tokens_per_iteration"] = tokens_per_iteration(order)
 
 
