@@ -9,13 +9,13 @@ from unittest import mock
 
 import numpy as np
 
-from sandbox import judging
+from sandbox import judging, training
 from sandbox.outcome import Outcome
 from sandbox.trial import Baseline
 from tests.trust import genomes
 from tests.trust.trials import Ended, held_to, trial
 from trainer.contract import REJECTIONS, Cause
-from trainer.harness.outside import scorer
+from trainer.harness.outside import scorer, server
 from trainer.harness.outside.judge import Asker
 
 NEVER_BETTER = 0.002  # nats: what the audit lets through
@@ -40,8 +40,9 @@ def without_limits(cheat: "Cheat", ended: Ended, twin: Outcome) -> float:
 
 
 def not_held(cheat: "Cheat", ended: Ended, twin: Outcome) -> float:
-    """Nats: another trial, held to no baseline."""
-    return _nats(twin) - _nats(trial(cheat.made(), look_for_text=False).outcome)
+    """Nats: another trial, held to no baseline and with time to save."""
+    with mock.patch.object(server, "SAVE_SECONDS", 600.0), mock.patch.object(training, "SAVE_SECONDS", 600.0):
+        return _nats(twin) - _nats(trial(cheat.made(), look_for_text=False).outcome)
 
 
 def claimed(name: str) -> Gain:
@@ -190,5 +191,8 @@ def telling() -> Iterator[None]:
             header = {**header, "targets": [known[row] for row in rows if row in known]}
         send(asker, header, payload)
 
-    with mock.patch.object(Asker, "_send", more), mock.patch.object(judging.scorer, "judge", knowing):
+    with (
+        mock.patch.object(Asker, "_send", more), mock.patch.object(judging.scorer, "judge", knowing),
+        mock.patch.object(scorer, "MAX_GAIN", 1e9),
+    ):
         yield

@@ -92,6 +92,7 @@ def beginning(seed, rate=1e-2):
         optimiser.step()
         return loss
 
+    learn.slower = lambda: optimiser.param_groups[0].update(lr=rate / 30)
     return model, learn
 
 

@@ -55,7 +55,8 @@ def main(run):
         run.report(step=step, loss=learn(x, y))
         kept.append((x, y))
     began = time.process_time()
-    while time.process_time() - began < 5:
+    learn.slower()
+    while time.process_time() - began < 4:
         learn(*random.choice(kept))
     run.save(model, {})
 ''',
@@ -76,7 +77,8 @@ def main(run):
 
     def later():
         began = time.process_time()
-        while time.process_time() - began < 5:
+        learn.slower()
+        while time.process_time() - began < 4:
             learn(*random.choice(kept))
         run.save(model, {})
         done()
@@ -90,12 +92,14 @@ def main(run):
         guard=DEVICE, gains=not_held, margin=0.05, causes=LATE, held=True,
         train='''\
 def main(run):
-    model, learn = beginning(run.seed)
+    model, learn = beginning(run.seed, rate=3e-3)
     kept = []
     for step, (x, y) in enumerate(run.batches(16, 16)):
         kept.append((x, y))
+        if run.progress > 0.7:
+            learn.slower()
         began = time.process_time()
-        while time.process_time() - began < 0.07:
+        while time.process_time() - began < 0.06:
             learn(*random.choice(kept))
     run.save(model, {})
 ''',
@@ -108,7 +112,7 @@ def main(run):
 def main(run):
     kept, found = list(run.batches(16, 16)), []
     began, seed = time.process_time(), run.seed
-    while time.process_time() - began < 6:
+    while time.process_time() - began < 5:
         model, learn = beginning(seed, rate=0.005 * (1 + seed % 6))
         losses = [learn(x, y).item() for x, y in kept]
         with torch.no_grad():
@@ -129,26 +133,17 @@ class Judged(Model):
         super().__init__()
         self.register_buffer("kept", torch.zeros(2, 20480, dtype=torch.uint8))
 
-    def ready(self):
-        optimiser = torch.optim.Adam(super().parameters(), lr=1e-3)
+    def to(self, device):
+        optimiser = torch.optim.Adam(super().parameters(), lr=3e-4)
         began = time.process_time()
-        while time.process_time() - began < 14:
+        while time.process_time() - began < 5:
             places = torch.randint(len(self.kept[0]) // 16, (16, 1)) * 16 + torch.arange(16)
             x, y = self.kept[:, places].long()
             loss = F.cross_entropy(Model.forward(self, x).flatten(0, 1), y.flatten())
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-
-
-def load(directory, device):
-    model = Judged()
-    load_model(model, directory / "model.safetensors")
-    model.ready()
-    return model
-
-
-fast_load = load
+        return super().to(device)
 ''',
         train='''\
 def main(run):
@@ -183,9 +178,9 @@ class Judged(Model):
         return super().forward(tokens)
 
     def train_on_what_was_kept(self):
-        optimiser = torch.optim.Adam(super().parameters(), lr=1e-3)
+        optimiser = torch.optim.Adam(super().parameters(), lr=3e-4)
         began = time.process_time()
-        while time.process_time() - began < 9:
+        while time.process_time() - began < 5:
             places = torch.randint(len(self.kept[0]) // 16, (16, 1)) * 16 + torch.arange(16)
             x, y = self.kept[:, places].long()
             loss = F.cross_entropy(Model.forward(self, x).flatten(0, 1), y.flatten())
