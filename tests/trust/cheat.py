@@ -9,7 +9,7 @@ from unittest import mock
 
 import numpy as np
 
-from sandbox import judging, training
+from sandbox import training
 from sandbox.outcome import Outcome
 from sandbox.trial import Baseline
 from tests.trust import genomes
@@ -17,6 +17,7 @@ from tests.trust.trials import Ended, held_to, trial
 from trainer.contract import REJECTIONS, Cause
 from trainer.harness.outside import scorer, server
 from trainer.harness.outside.judge import Asker
+from trainer.harness.outside.nats import log_probabilities
 
 NEVER_BETTER = 0.002  # nats: what the audit lets through
 
@@ -36,13 +37,13 @@ Gain = Callable[["Cheat", Ended, Outcome], float]  # of the guarded trial and th
 def without_limits(cheat: "Cheat", ended: Ended, twin: Outcome) -> float:
     """Nats: the scorer's limits and its correction are off; same weights, same questions, same answers."""
     loss = ended.unlimited.val_loss if ended.unlimited else None
-    return _nats(twin) - loss if loss is not None else 0.0
+    return nats(twin) - loss if loss is not None else 0.0
 
 
 def not_held(cheat: "Cheat", ended: Ended, twin: Outcome) -> float:
     """Nats: another trial, held to no baseline and with time to save."""
     with mock.patch.object(server, "SAVE_SECONDS", 600.0), mock.patch.object(training, "SAVE_SECONDS", 600.0):
-        return _nats(twin) - _nats(trial(cheat.made(), look_for_text=False).outcome)
+        return nats(twin) - nats(trial(cheat.made(), look_for_text=False).outcome)
 
 
 def claimed(name: str) -> Gain:
@@ -50,7 +51,7 @@ def claimed(name: str) -> Gain:
 
     def gain(cheat: "Cheat", ended: Ended, twin: Outcome) -> float:
         value = ended.outcome.claimed.get(name)
-        return _nats(twin) - value if value is not None else 0.0
+        return nats(twin) - value if value is not None else 0.0
 
     return gain
 
@@ -68,7 +69,7 @@ def saved(name: str) -> Gain:
     """By how much the number `name` in its config.json is lower than the honest twin's measured loss."""
 
     def gain(cheat: "Cheat", ended: Ended, twin: Outcome) -> float:
-        return _nats(twin) - float(json.loads(ended.config)[name])
+        return nats(twin) - float(json.loads(ended.config)[name])
 
     return gain
 
@@ -79,7 +80,7 @@ def with_another_judge(patched: Callable[[], AbstractContextManager[Any]]) -> Ga
     def gain(cheat: "Cheat", ended: Ended, twin: Outcome) -> float:
         with patched():
             weak = trial(cheat.made()).outcome
-        return _nats(twin) - _nats(weak)
+        return nats(twin) - nats(weak)
 
     return gain
 
@@ -117,7 +118,7 @@ class Cheat:
         loss = ended.outcome.numbers.get("val_loss") if ended.outcome.cause is None else None
         return Tried(
             outcome=ended.outcome, gain=self.gains(self, ended, twin),
-            advantage=_nats(twin) - loss if loss is not None else None,
+            advantage=nats(twin) - loss if loss is not None else None,
         )
 
     @property
@@ -127,7 +128,7 @@ class Cheat:
         return ", or ".join([*names, *(["worthless"] if self.worthless else [])])
 
 
-def _nats(outcome: Outcome) -> float:
+def nats(outcome: Outcome) -> float:
     loss = outcome.numbers.get("val_loss")
     assert outcome.cause is None, outcome.sentence()
     assert loss is not None
@@ -152,7 +153,7 @@ def believing() -> Iterator[None]:
 @contextmanager
 def forgiving() -> Iterator[None]:
     """Leaves out the places at which the answer is no number."""
-    strict = scorer.log_probabilities
+    strict = log_probabilities
 
     def forgiven(logits: Any, targets: Any) -> Any:
         lost = ~np.isfinite(logits).all(axis=-1)
@@ -170,7 +171,7 @@ def in_one_container() -> Iterator[None]:
     def one(window: Any, prefix: Any, *, practice: Any = None, **given: Any) -> Any:
         return judge(window, window, **given)  # nor is it timed: looking things up takes its time
 
-    with mock.patch.object(judging.scorer, "judge", one):
+    with mock.patch.object(scorer, "judge", one):
         yield
 
 
@@ -192,7 +193,7 @@ def telling() -> Iterator[None]:
         send(asker, header, payload)
 
     with (
-        mock.patch.object(Asker, "_send", more), mock.patch.object(judging.scorer, "judge", knowing),
+        mock.patch.object(Asker, "_send", more), mock.patch.object(scorer, "judge", knowing),
         mock.patch.object(scorer, "MAX_GAIN", 1e9),
     ):
         yield

@@ -239,8 +239,10 @@ def main(run):
 '''
 
 
-def own(**parts: str) -> Callable[[], dict[str, bytes]]:
-    return lambda: genomes.files(**parts)
+def own(
+    *, body: str = genomes.CLASS, model: str = genomes.JUDGED, train: str = genomes.MAIN
+) -> Callable[[], dict[str, bytes]]:
+    return lambda: genomes.files(body=body, model=model, train=train)
 
 
 def at_context(context: int, body: str) -> Callable[[], dict[str, bytes]]:

@@ -19,7 +19,7 @@ from unittest import mock
 import numpy as np
 
 from evolution import corpus
-from sandbox import judging, leaks, readiness
+from sandbox import leaks, readiness
 from sandbox.conduct import conduct
 from sandbox.drivers.base import Driver, Limits
 from sandbox.models import AttemptState, Purpose
@@ -132,7 +132,7 @@ def _twice_judged() -> Iterator[list[Judgement]]:
             found.append(replace(guarded, val_loss=(guarded.val_loss or 0.0) - (guarded.correction or 0.0)))
         return guarded
 
-    with mock.patch.object(judging.scorer, "judge", both):
+    with mock.patch.object(scorer, "judge", both):
         yield found
 
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from sandbox.outcome import Outcome
 from tests.trust import genomes
-from tests.trust.cheat import Cheat, Ended, _nats, not_held
-from tests.trust.trials import text, trial
+from tests.trust.cheat import Cheat, nats, not_held
+from tests.trust.trials import Ended, text, trial
 from trainer.contract import Cause
 
 BUDGET = "tokens are counted where they are served"
@@ -24,12 +24,12 @@ def places(tokens):
 
 def with_a_larger_budget(cheat: Cheat, ended: Ended, twin: Outcome) -> float:
     """Nats: four times the budget, as if the second line were not counted."""
-    return _nats(twin) - _nats(trial(cheat.made(), budget_tokens=4 * genomes.BUDGET_TOKENS).outcome)
+    return nats(twin) - nats(trial(cheat.made(), budget_tokens=4 * genomes.BUDGET_TOKENS).outcome)
 
 
 def unsearched(cheat: Cheat, ended: Ended, twin: Outcome) -> float:
     """Nats: nobody looked for held-out strings in its files."""
-    return _nats(twin) - _nats(trial(cheat.made(), look_for_text=False).outcome)
+    return nats(twin) - nats(trial(cheat.made(), look_for_text=False).outcome)
 
 
 def seeming_speed(cheat: Cheat, ended: Ended, twin: Outcome) -> float:
@@ -113,12 +113,12 @@ def main(run):
         does="Fetches all of its budget and trains on the first batch alone, to look fast.",
         guard="speed of the training against the saved model's own forward pass", gains=faster_than_its_twin,
         margin=3.0, causes=frozenset({Cause.TOO_FAST}), unit="times as fast", held=True,
+        changes={"budget_tokens": 1 << 22},
         train='''\
 def main(run):
     model, learn = beginning(run.seed)
-    for step, (x, y) in enumerate(run.batches(256, 80)):
-        run.report(step=step, loss=1.0)
-    learn(x[:1], y[:1])
+    for step, (x, y) in enumerate(run.batches(1024, 512)):
+        run.report(step=step, loss=learn(x[:16, :16], y[:16, :16]))
     run.save(model, {})
 ''',
     ),
