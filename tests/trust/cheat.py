@@ -13,7 +13,7 @@ from sandbox import training
 from sandbox.outcome import Outcome
 from sandbox.trial import Baseline
 from tests.trust import genomes
-from tests.trust.trials import Ended, held_to, trial
+from tests.trust.trials import Ended, held_to, limits_off, trial
 from trainer.contract import REJECTIONS, Cause
 from trainer.harness.outside import scorer, server
 from trainer.harness.outside.judge import Asker
@@ -194,6 +194,6 @@ def telling() -> Iterator[None]:
 
     with (
         mock.patch.object(Asker, "_send", more), mock.patch.object(scorer, "judge", knowing),
-        mock.patch.object(scorer, "MAX_GAIN", 1e9),
+        limits_off(),
     ):
         yield

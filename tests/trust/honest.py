@@ -258,7 +258,7 @@ def at_context(context: int, body: str) -> Callable[[], dict[str, bytes]]:
 
 def characters() -> dict[str, bytes]:
     """Tokens are the characters of the training text, and one unknown."""
-    files = genomes.files(body=BIGRAM.replace("256, 256", "SIZE, SIZE").replace("class", "SIZE = 512\n\n\nclass", 1))
+    files = genomes.files(body=BIGRAM)
     manifest = files["genome.toml"].decode().replace('vocabulary = "bytes"', 'vocabulary = "chars"')
     return {**files, "genome.toml": manifest.encode()}
 

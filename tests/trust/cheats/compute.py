@@ -134,9 +134,9 @@ class Judged(Model):
         self.register_buffer("kept", torch.zeros(2, 20480, dtype=torch.uint8))
 
     def to(self, device):
-        optimiser = torch.optim.Adam(super().parameters(), lr=3e-4)
-        began = time.process_time()
-        while time.process_time() - began < 5:
+        optimiser = torch.optim.Adam(super().parameters(), lr=1e-4)
+        torch.manual_seed(1)  # the same in both containers
+        for _ in range(4000):
             places = torch.randint(len(self.kept[0]) // 16, (16, 1)) * 16 + torch.arange(16)
             x, y = self.kept[:, places].long()
             loss = F.cross_entropy(Model.forward(self, x).flatten(0, 1), y.flatten())
@@ -178,9 +178,9 @@ class Judged(Model):
         return super().forward(tokens)
 
     def train_on_what_was_kept(self):
-        optimiser = torch.optim.Adam(super().parameters(), lr=3e-4)
-        began = time.process_time()
-        while time.process_time() - began < 5:
+        optimiser = torch.optim.Adam(super().parameters(), lr=1e-4)
+        torch.manual_seed(1)  # the same in both containers
+        for _ in range(4000):
             places = torch.randint(len(self.kept[0]) // 16, (16, 1)) * 16 + torch.arange(16)
             x, y = self.kept[:, places].long()
             loss = F.cross_entropy(Model.forward(self, x).flatten(0, 1), y.flatten())
