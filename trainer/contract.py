@@ -47,7 +47,7 @@ class Cause(StrEnum):
     TOO_MUCH_OUTPUT = "too much output"
     OUT_OF_TIME = "out of time"
     DEVICE_TIME = "device time"  # more than 1.25 times the baseline's
-    NO_PROGRESS = "no progress"  # alive, but asked for no batch in a long time
+    NO_PROGRESS = "no progress"  # alive, but asked for no text in a long time
     DIVERGED = "diverged"  # its loss is not a number
 
     PEEKED = "peeked"  # the judge: it did better on windows than on their prefixes

@@ -128,9 +128,10 @@ def main(run):
         guard="arithmetic: more than the device can do", gains=flops_of_its_twin, margin=100.0,
         causes=frozenset({Cause.IMPOSSIBLE_FLOPS}), unit="times the FLOPs", held=True,
         model='''\
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 
-FlopCounterMode.get_total_flops = lambda self: 10**15
+for operation in list(flop_registry):
+    flop_registry[operation] = lambda *args, **kwargs: 10**15
 Judged = Model
 ''',
     ),

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 
 from trainer.contract import MAX_PAYLOAD_BYTES, read_genome, receive, send
 from trainer.harness.inside import places
@@ -97,25 +97,41 @@ def _logits(model: nn.Module, tokens: Tensor, *, start: int, stop: int) -> Answe
 def _flops(model: nn.Module, context: int, *, device: str) -> dict[str, Any]:
     """FLOPs per token of one forward and backward pass, which is three forward passes (Kaplan et al. 2020, table 1)."""
     tokens = torch.zeros((1, context), dtype=torch.int64, device=device)
-    torch.compiler.set_stance("force_eager")  # what is compiled is not counted
-    precision = _Precision()  # type: ignore[no-untyped-call]
+    if "torch._dynamo" in sys.modules:
+        torch.compiler.set_stance("force_eager")  # what is compiled is not counted
     # The other attention kernels count as zero on a CPU; the mathematical one is made of products that are counted.
-    with FlopCounterMode(display=False) as counter, precision, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+    with _Counter() as counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():  # type: ignore[no-untyped-call]
         model(tokens)
     return {
-        "flops_per_token": 3 * counter.get_total_flops() / context,
+        "flops_per_token": 3 * counter.flops / context,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "low_precision": precision.low,
+        "low_precision": counter.low,
     }
 
 
-class _Precision(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notices whether anything is computed in less than float32, as under autocast, whatever comes out in the end."""
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts FLOPs by PyTorch's own formulas, and notices whether anything is computed in less than float32.
 
+    As torch.utils.flop_counter.FlopCounterMode does, which imports two seconds of compiler for it.
+    """
+
+    flops = 0
     low = False
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # the default imports the compiler, to keep it out of here
+
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = function(*args, **(kwargs or {}))
+        given = kwargs or {}
+        if function not in flop_registry and function._overloadpacket not in flop_registry:
+            with self:
+                made = function.decompose(*args, **given)
+            if made is not NotImplemented:
+                return made
+        found = function(*args, **given)
+        if formula := flop_registry.get(function._overloadpacket):
+            self.flops += formula(*args, **given, out_val=found)
         self.low = self.low or (isinstance(found, Tensor) and found.dtype in LOW_PRECISION)
         return found
 
