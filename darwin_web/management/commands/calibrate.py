@@ -2,26 +2,20 @@ import getpass
 import json
 import math
 import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
 from django.core.management.base import CommandParser
 from django.db import transaction
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from darwin_web.accounts import links
 from darwin_web.management.base import Code, DarwinCommand
 from darwin_web.management.commands import evolve
+from darwin_web.management.terminal import bar, interruptible
 from evolution import experiments
 from evolution.errors import BadInput, ResumeMismatch
 from evolution.models import Experiment
 from evolution.options import Options, slug_of, stored_form
 from sandbox import calibration, readiness
-from sandbox.scoring import Show
 
 NO_PRICE = "for the cost give --price, or set DARWIN_DEVICE_HOUR_USD"
 
@@ -49,16 +43,14 @@ class Command(DarwinCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        # Started by a script in the background we would inherit an ignored SIGINT.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, _interrupt)
+        interruptible()
         price = price_of(options["price"])
         if options["seeds"] < calibration.LEAST_SEEDS:
             raise BadInput(f"One seed has no deviation: give --seeds {calibration.LEAST_SEEDS} or more.")
         given = Options(**{name: options[name] for name in Options.__dataclass_fields__ if name in options})
         actor = f"user:{getpass.getuser()}"
         experiment = found_or_paused(given, actor=actor)
-        with _bar() as show:
+        with bar() as show:
             pairs = calibration.measure(experiment, seeds=options["seeds"], show=show)
         noise = calibration.noise_of(experiment, pairs, price=price)
         calibration.record(experiment, noise, actor=actor)
@@ -141,17 +133,3 @@ def _span(told: dict[str, float]) -> str:
 
 def _hours(hours: float) -> str:
     return f"{60 * hours:.0f} min" if hours < 2 else f"{hours:.1f} h"
-
-
-@contextmanager
-def _bar() -> Iterator[Show]:
-    """One bar for all runs, on stderr: stdout belongs to the result."""
-    share = TextColumn("{task.percentage:>3.0f} %")
-    columns = TextColumn("{task.description}"), BarColumn(), share, TimeElapsedColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        line = bar.add_task("starting", total=1.0)
-        yield lambda phase, progress: bar.update(line, description=phase, completed=progress)
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

@@ -1,4 +1,3 @@
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -6,6 +5,7 @@ from django.core.management.base import CommandParser
 
 from darwin_web.management.base import Code, DarwinCommand
 from darwin_web.management.commands.score import VERDICT_CODES
+from darwin_web.management.terminal import interruptible
 from evolution.errors import Infrastructure
 from evolution.inspection import Finding, inspect
 from sandbox import readiness, scoring
@@ -41,7 +41,7 @@ class Command(DarwinCommand):
         parser.add_argument("--static", action="store_true", help="only what can be seen without running it")
 
     def handle(self, *args: Any, directory: Path, static: bool, **options: Any) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        interruptible()
         findings = inspect(directory.expanduser())
         for finding in findings:
             self._tell(finding)

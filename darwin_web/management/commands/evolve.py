@@ -1,10 +1,8 @@
 import getpass
 import json
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
 from django.conf import settings
@@ -13,6 +11,7 @@ from django.urls import reverse
 
 from darwin_web.accounts import links
 from darwin_web.management.base import Code, DarwinCommand
+from darwin_web.management.terminal import interruptible
 from darwin_web.progress import Screen
 from darwin_web.summary import summary
 from darwin_web.supervision import readiness
@@ -57,9 +56,7 @@ class Command(DarwinCommand):
         parser.add_argument("--json", action="store_true", help="one object as the last line of stdout")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        # Started by a script in the background we would inherit an ignored SIGINT.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, _interrupt)
+        interruptible()
         given = Options(**{name: options[name] for name in Options.__dataclass_fields__ if name in options})
         experiment = create_or_rejoin(given)
         with self._workers(experiment):
@@ -154,9 +151,3 @@ def _ending(experiment: Experiment) -> DarwinError:
     if experiment.status == ExperimentStatus.PAUSED:
         return Infrastructure(experiment.reason)
     return DarwinError(experiment.reason or f"“{experiment.slug}” was {experiment.status}.")
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-

@@ -1,16 +1,11 @@
 import json
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from django.core.management.base import CommandParser
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from darwin_web.management.base import Code, DarwinCommand
+from darwin_web.management.terminal import bar, interruptible
 from evolution.errors import Infrastructure
 from sandbox import readiness, scoring
 from sandbox.outcome import Outcome
@@ -44,14 +39,12 @@ class Command(DarwinCommand):
         parser.add_argument("--json", action="store_true", help="one object as the last line of stdout")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        # Started by a script in the background we would inherit an ignored SIGINT.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, _interrupt)
+        interruptible()
         tokens, seconds = options["budget_tokens"], options["budget_seconds"]
         if tokens is None and seconds is None:
             tokens = BUDGET_TOKENS
         driver = readiness.choose(options["sandbox"])
-        with _bar() as show:
+        with bar() as show:
             outcome = scoring.score(
                 options["directory"], options["data"], driver,
                 budget_tokens=tokens, budget_seconds=seconds, seed=options["seed"], show=show,
@@ -90,17 +83,3 @@ def report(outcome: Outcome) -> dict[str, Any]:
         "hashes": outcome.hashes,
         "phases": {name: round(seconds, 3) for name, seconds in outcome.phases.items()},
     }
-
-
-@contextmanager
-def _bar() -> Iterator[scoring.Show]:
-    """A bar on stderr: stdout belongs to the result."""
-    share = TextColumn("{task.percentage:>3.0f} %")
-    columns = TextColumn("{task.description}"), BarColumn(), share, TimeElapsedColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        line = bar.add_task("starting", total=1.0)
-        yield lambda phase, progress: bar.update(line, description=phase, completed=progress)
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

