@@ -50,6 +50,7 @@ def score(
     try:
         genome = supported(read_genome(directory))
         text = texts.of_genome(genome, data, directory=directory)
+        text.windows("public")  # too little of it may be new to the training text: said before an hour of training
     except (GenomeError, TextError) as error:
         raise BadInput(str(error)) from error
     files = read_directory(directory)
@@ -59,7 +60,7 @@ def score(
         folder.chmod(0o755)
         _lay_out(files, folder / "genome")
         leaks.refuse_known_text(text, driver, folder / "genome")
-        return _conduct(Order(
+        return conduct(Order(
             name=f"darwin-score-{os.getpid()}-{time.time_ns()}",
             purpose=purpose,
             genome_dir=folder / "genome",
@@ -75,13 +76,6 @@ def score(
             image=driver.image(),
             limits=replace(Limits(), cpus=float(threads()), wall_seconds=orders.FIRST_WALL_SECONDS),
         ), driver, Screen(show))
-
-
-def _conduct(order: Order, driver: Driver, screen: Screen) -> Outcome:
-    try:
-        return conduct(order, driver, screen)
-    except TextError as error:  # too little of the held-out text is not in the training text
-        raise BadInput(str(error)) from error
 
 
 def _lay_out(files: dict[str, bytes], folder: Path) -> None:

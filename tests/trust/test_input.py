@@ -25,6 +25,7 @@ def scored(folder: Path, *, text: bytes, manifest: str = genomes.MANIFEST, **bud
     (b"", {}, "give at least"),
     (b"To be, or not to be.\n", {}, "give at least"),
     (b"word " * 9000, {"manifest": genomes.MANIFEST.replace("context = 16", "context = 100000")}, "give at least"),
+    (b"a" * 100_000, {}, "repeats itself less"),
     (b"\xff" * 100_000, {"manifest": genomes.MANIFEST.replace('"bytes"', '"chars"')}, "UTF-8"),
     (b"word " * 9000, {"budget_tokens": 0}, "budget"),
     (b"word " * 9000, {"budget_seconds": 0.0, "budget_tokens": None}, "budget"),
