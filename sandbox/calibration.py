@@ -17,6 +17,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from evolution.contests import PER_GENERATION
 from evolution.errors import BadInput, DarwinError, Infrastructure
 from evolution.genetics import intervals, power
 from evolution.genetics.evidence import MAX_PAIRS
@@ -36,7 +37,6 @@ from trainer.contract import OURS, read_genome
 
 SEEDS = 6
 LEAST_SEEDS = 2  # one has no deviation
-CHALLENGERS = 2  # of a generation, at most
 POWER = 0.8
 
 
@@ -167,7 +167,7 @@ def _campaign(
     """
     screening = 1 + experiment.population * experiment.generations
     pairs = power.expected_pairs(0.0, max_pairs=max_pairs)
-    contests = experiment.generations * (CHALLENGERS + 1) if experiment.confirm_pairs else 0
+    contests = experiment.generations * (PER_GENERATION + 1) if experiment.confirm_pairs else 0
     typical, most = screening + math.ceil(contests * pairs), screening + contests * max_pairs
     seconds = sum(run.seconds for run in runs) / len(runs)
     used = [run.device_seconds for run in runs if run.device_seconds is not None]
