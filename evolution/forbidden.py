@@ -79,7 +79,7 @@ def _module(name: str) -> Iterator[Finding]:
 
 
 def _of_call(node: ast.Call) -> Iterator[Finding]:
-    name = _dotted(node.func)
+    name = dotted(node.func)
     yield from _call(name, f"calls {name}()")
     last = name.rpartition(".")[2]
     first = node.args[0] if node.args else None
@@ -97,7 +97,7 @@ def _call(name: str, what: str) -> Iterator[Finding]:
 
 
 def _of_target(target: ast.expr) -> Iterator[Finding]:
-    name = _dotted(target)
+    name = dotted(target)
     owner, _, last = name.rpartition(".")
     if owner == "time" and last in CLOCKS:
         yield "a clock", f"replaces {name}"
@@ -105,10 +105,11 @@ def _of_target(target: ast.expr) -> Iterator[Finding]:
         yield "the harness", f"replaces {name}"
 
 
-def _dotted(node: ast.expr) -> str:
+def dotted(node: ast.expr) -> str:
+    """`a.b.c` of a chain of names, as much of its end as is one."""
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.Attribute):
-        owner = _dotted(node.value)
+        owner = dotted(node.value)
         return f"{owner}.{node.attr}" if owner else node.attr
     return ""

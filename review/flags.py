@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from evolution.forbidden import dotted
+
 HIGH, MEDIUM = "high", "med"
 
 PARTS = {  # top-level module -> what it reaches
@@ -121,7 +123,7 @@ def _of_node(node: ast.AST) -> Iterator[tuple[str, str, str]]:
     elif isinstance(node, ast.ImportFrom):
         yield from _module(node.module or "")
     elif isinstance(node, ast.Call):
-        yield from _call(_dotted(node.func))
+        yield from _call(dotted(node.func))
     elif isinstance(node, ast.Attribute):
         yield from _attribute(node)
     elif isinstance(node, ast.Name):
@@ -179,15 +181,6 @@ def _name(name: str) -> Iterator[tuple[str, str, str]]:
 def _evaluation(name: str) -> Iterator[tuple[str, str, str]]:
     if EVALUATION.search(name):
         yield "evaluation", MEDIUM, f"named like an evaluation: {name}"
-
-
-def _dotted(node: ast.expr) -> str:
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute):
-        owner = _dotted(node.value)
-        return f"{owner}.{node.attr}" if owner else node.attr
-    return ""
 
 
 def _after(line: int, removed: dict[int, int]) -> int:

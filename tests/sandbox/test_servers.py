@@ -15,10 +15,11 @@ from sandbox import servers
 from sandbox.drivers.base import Driver, Limits
 from sandbox.drivers.bubblewrap import Bubblewrap
 from sandbox.drivers.docker import Docker
-from sandbox.models import AttemptState, Purpose
+from sandbox.models import Purpose
 from sandbox.outcome import Outcome
 from sandbox.training import train
 from sandbox.trial import Baseline, Order, job
+from tests.sandbox.trainings import Watch
 from tests.trainer.adapters import tiny
 from tests.trainer.conftest import sentences
 from trainer.contract import Cause, read_genome
@@ -30,22 +31,6 @@ DRIVERS = [
     pytest.param(Docker, marks=pytest.mark.docker, id="docker"),
     pytest.param(Bubblewrap, marks=pytest.mark.bubblewrap, id="bubblewrap"),
 ]
-
-
-class Watch:
-    """Remembers what was claimed."""
-
-    def __init__(self) -> None:
-        self.reports: list[Report] = []
-
-    def phase(self, state: AttemptState, container: str) -> None:
-        assert state == AttemptState.TRAINING
-
-    def report(self, report: Report) -> None:
-        self.reports.append(report)
-
-    def tick(self, progress: float) -> None:
-        assert 0 <= progress <= 1
 
 
 @pytest.fixture

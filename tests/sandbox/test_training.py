@@ -18,36 +18,22 @@ import pytest
 
 from sandbox import training
 from sandbox.drivers.base import Box, Exit, Job, Usage
-from sandbox.models import AttemptState, Purpose
+from sandbox.models import Purpose
 from sandbox.outcome import Outcome
 from sandbox.training import train
 from sandbox.trial import Baseline, Order, socket_of
 from tests import cast
+from tests.sandbox.trainings import Watch
 from tests.trainer.conftest import Client, sentences
 from tests.trainer.test_checkpoint import CONFIG, GOOD
 from tests.trainer.test_server import upload
 from trainer.contract import CONFIG_FILE, MODEL_FILE, Cause, parse_genome
 from trainer.harness.inside.line import Line
-from trainer.harness.outside.server import Report
 from trainer.harness.outside.text import Text, prepare
 
 CONTEXT = 16
 BATCHES = 10
 Script = Callable[["Played", Client], None]
-
-
-class Watch:
-    def __init__(self) -> None:
-        self.reports: list[Report] = []
-
-    def phase(self, state: AttemptState, container: str) -> None:
-        assert state == AttemptState.TRAINING
-
-    def report(self, report: Report) -> None:
-        self.reports.append(report)
-
-    def tick(self, progress: float) -> None:
-        assert 0 <= progress <= 1
 
 
 class Played:
