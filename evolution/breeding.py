@@ -142,7 +142,10 @@ def _mutate(one: Round, agent: Agent) -> bool:
 def _in_turn(one: Round, rng: Random) -> Iterator[Variant]:
     """Whom to change: chosen by the experiment's method, then the others in the same way."""
     variants: dict[Hashable, Variant] = {variant.number: variant for variant in one.pool}
-    left = fitness.pool({number: variant.perplexity for number, variant in variants.items()})
+    left = fitness.pool(
+        {number: variant.perplexity for number, variant in variants.items()},
+        {number: variant.mfu for number, variant in variants.items()},
+    )
     while left:
         chosen = selection.choose(left, method=selection.Method(one.experiment.selection), rng=rng)
         left.remove(chosen)

@@ -63,7 +63,10 @@ def _select(experiment: Experiment, generation: Generation) -> None:
         for variant in experiment.variants.filter(status__in=(Status.MEASURED, Status.SURVIVED)).order_by("number")
     }
     choices = selection.survivors(
-        fitness.pool({number: variant.perplexity for number, variant in pool.items()}),
+        fitness.pool(
+            {number: variant.perplexity for number, variant in pool.items()},
+            {number: variant.mfu for number, variant in pool.items()},
+        ),
         keep=experiment.survivors, method=selection.Method(experiment.selection),
         rng=Random(f"{experiment.seed}/{generation.number}/selection"),  # noqa: S311 chance, not secrecy
     )

@@ -46,6 +46,7 @@ class ReviewMode(models.TextChoices):
 class Selection(models.TextChoices):
     TOURNAMENT = "tournament", "tournament"
     ROULETTE = "roulette", "fitness-proportional (the paper's)"
+    PARETO = "pareto", "perplexity and MFU, front by front"
 
 
 class Kind(models.TextChoices):

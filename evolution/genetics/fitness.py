@@ -7,10 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Individual:
-    """A member of the pool. `fitness` is None where nothing was measured: it never wins against a number."""
+    """A member of the pool. `fitness` is None where nothing was measured: it never wins against a number.
+
+    `efficiency`, its MFU, is the second objective where selection has two.
+    """
 
     key: Hashable
     fitness: float | None
+    efficiency: float | None = None
 
 
 def from_perplexity(perplexity: float | None) -> float | None:
@@ -23,9 +27,12 @@ def from_perplexity(perplexity: float | None) -> float | None:
     return 1.0 / perplexity
 
 
-def pool(perplexities: Mapping[Hashable, float | None]) -> list[Individual]:
+def pool(
+    perplexities: Mapping[Hashable, float | None], efficiencies: Mapping[Hashable, float | None] | None = None
+) -> list[Individual]:
     """One individual for each key, in the order given."""
-    return [Individual(key, from_perplexity(value)) for key, value in perplexities.items()]
+    known = efficiencies or {}
+    return [Individual(key, from_perplexity(value), known.get(key)) for key, value in perplexities.items()]
 
 
 def rank(individuals: Iterable[Individual]) -> list[Individual]:

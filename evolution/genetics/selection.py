@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
 
+from evolution.genetics import pareto
 from evolution.genetics.fitness import Individual, rank
 
 TOURNAMENT_SIZE = 3  # enough pressure for the small pools of an expensive fitness
@@ -13,6 +14,7 @@ TOURNAMENT_SIZE = 3  # enough pressure for the small pools of an expensive fitne
 class Method(StrEnum):
     TOURNAMENT = "tournament"
     ROULETTE = "roulette"
+    PARETO = "pareto"
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,35 @@ def roulette(pool: Sequence[Individual], *, rng: Random) -> Individual:
 
 def choose(pool: Sequence[Individual], *, method: Method, rng: Random) -> Individual:
     """One individual by `method`."""
+    if method == Method.PARETO:
+        return crowded_tournament(pool, rng=rng)
     return tournament(pool, rng=rng) if method == Method.TOURNAMENT else roulette(pool, rng=rng)
+
+
+def crowded_tournament(pool: Sequence[Individual], *, size: int = TOURNAMENT_SIZE, rng: Random) -> Individual:
+    """The first, by front and then by loneliness, of `size` individuals drawn at random (NSGA-II, Deb et al. 2002).
+
+    ValueError for an empty pool.
+    """
+    if not pool:
+        raise ValueError("nobody to choose from")
+    drawn = rng.sample(range(len(pool)), min(size, len(pool)))
+    return pool[min(drawn, key=pareto.ranked(_points(pool)).index)]
+
+
+def _points(pool: Sequence[Individual]) -> list[pareto.Point]:
+    """(fitness, efficiency) of each; what has no efficiency counts as the least efficient."""
+    return [None if one.fitness is None else (one.fitness, one.efficiency or 0.0) for one in pool]
 
 
 def survivors(pool: Sequence[Individual], *, keep: int, method: Method, rng: Random) -> list[Choice]:
     """A choice for every individual of `pool`, in its order; `keep` of those with a number survive.
 
-    The best always does (elitism, De Jong 1975); the other places are drawn by `method` without replacement.
+    The best always does (elitism, De Jong 1975); the other places are drawn by `method` without replacement, or with
+    Method.PARETO taken front by front, the lonelier first.
     """
+    if method == Method.PARETO:
+        return _fronts(pool, keep=keep)
     ranked = [one for one in rank(pool) if one.fitness is not None]
     reasons: dict[Individual, str] = {}
     if ranked and keep > 0:
@@ -70,6 +93,25 @@ def survivors(pool: Sequence[Individual], *, keep: int, method: Method, rng: Ran
         Choice(one, True, reasons[one]) if one in reasons else Choice(one, False, _why_not(one, ranked, keep, method))
         for one in pool
     ]
+
+
+def _fronts(pool: Sequence[Individual], *, keep: int) -> list[Choice]:
+    points = _points(pool)
+    fronts = [front for front in pareto.fronts(points) if points[front[0]] is not None]
+    front_of = {at: number for number, front in enumerate(fronts, 1) for at in front}
+    best = [pool.index(one) for one in rank(pool)[:1]]
+    order = [*best, *(at for at in pareto.ranked(points) if at not in best)]
+    kept = [at for at in order if at in front_of][:keep]
+    return [Choice(one, at in kept, _front(front_of.get(at), len(fronts), at in kept)) for at, one in enumerate(pool)]
+
+
+def _front(number: int | None, count: int, kept: bool) -> str:
+    if number is None:
+        return "has no measured number"
+    said = f"front {number} of {count}"
+    if kept:
+        return f"{said}: nobody has both a lower perplexity and a higher MFU" if number == 1 else said
+    return f"{said}: no place left"
 
 
 def _how(chosen: Individual, left: Sequence[Individual], ranked: Sequence[Individual], method: Method) -> str:

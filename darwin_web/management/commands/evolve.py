@@ -19,7 +19,7 @@ from darwin_web.supervision.lock import note, running
 from darwin_web.supervisor import Supervisor
 from evolution import experiments
 from evolution.errors import DarwinError, Infrastructure
-from evolution.models import Experiment, ExperimentStatus, ReviewMode
+from evolution.models import Experiment, ExperimentStatus, ReviewMode, Selection
 from evolution.options import Options, slug_of
 from sandbox import readiness as sandboxes
 
@@ -49,6 +49,7 @@ class Command(DarwinCommand):
         parser.add_argument("--budget-tokens", type=int, metavar="N", help="default 500000 without --budget-seconds")
         parser.add_argument("--budget-seconds", type=float, metavar="S")
         parser.add_argument("--review", choices=ReviewMode.values, help="default: human")
+        parser.add_argument("--selection", choices=Selection.values, help="default: tournament")
         parser.add_argument("--sandbox", choices=["auto", "docker", "bubblewrap"], help="default: auto")
         parser.add_argument("--seed", type=int, metavar="N", help="default 0")
         parser.add_argument("--confirm", dest="confirm_pairs", type=int, metavar="N",

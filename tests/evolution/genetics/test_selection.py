@@ -92,3 +92,26 @@ def test_every_choice_says_why() -> None:
     assert reasons[4] == "has no measured number"
     assert all(reasons.values())
     assert any("won a tournament of 3" in reason for reason in reasons.values())
+
+
+FRONT = [
+    Individual("low perplexity", 0.5, 0.2), Individual("high MFU", 0.2, 0.5), Individual("between", 0.35, 0.35),
+    Individual("behind", 0.3, 0.3), Individual("not measured", None, 0.9),
+]
+
+
+def test_with_two_objectives_the_first_front_survives() -> None:
+    choices = survivors(FRONT, keep=3, method=Method.PARETO, rng=Random(1))
+    assert kept(list(choices)) == {"low perplexity", "high MFU", "between"}
+    assert choices[2].reason == "front 1 of 2: nobody has both a lower perplexity and a higher MFU"
+    assert choices[3].reason == "front 2 of 2: no place left"
+
+
+def test_with_one_place_the_lowest_perplexity_takes_it() -> None:
+    assert kept(list(survivors(FRONT, keep=1, method=Method.PARETO, rng=Random(1)))) == {"low perplexity"}
+
+
+def test_whoever_is_behind_breeds_less_than_the_first_front() -> None:
+    chosen = Counter(choose(FRONT, method=Method.PARETO, rng=Random(seed)).key for seed in range(300))
+    assert chosen["not measured"] == 0
+    assert chosen["behind"] < min(chosen["low perplexity"], chosen["high MFU"])
