@@ -3,7 +3,7 @@
 from typing import Any
 
 from darwin_web.pages.figures import Claim, claims
-from evolution import contests
+from evolution import contests, repair
 from evolution.genetics import evidence
 from evolution.models import Contest, ContestOutcome, Experiment, Replicate, Status, Variant
 
@@ -37,6 +37,7 @@ def summary(experiment: Experiment) -> dict[str, Any]:
             "confirmation_runs": Replicate.objects.filter(variant__experiment=experiment).exclude(verdict="").count(),
             **{status.value: variants.filter(status=status).count() for status in Status},
         },
+        "repairs": repair.counted(variants.all()),
     }
 
 

@@ -1,14 +1,15 @@
 """Parents -> agents -> proposals: how a generation is filled, one draft at a time."""
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, islice
 from random import Random
 
 from django.db import transaction
 from django.db.models import QuerySet
 
-from evolution.agents import agent_for
+from evolution import repair
+from evolution.agents import agent_for, repairs
 from evolution.agents.base import Agent, Brief, Proposal, Unusable
 from evolution.confined import Unparsable
 from evolution.drafting import draft
@@ -18,13 +19,12 @@ from evolution.genomes import Store, genome_of, store_of
 from evolution.memory import recall, remember
 from evolution.models import Event, Experiment, Generation, Kind, Status, Variant
 
-BRED = (Kind.MUTATION, Kind.CROSSOVER)
+BRED = (Kind.MUTATION, Kind.CROSSOVER, Kind.REPAIR)
 NOT_LIVING = (Status.DUPLICATE, Status.STILLBORN)  # their places are filled again
 DRAFTS_PER_PLACE = 3
 PAIRS = 20  # of survivors whose merge is tried
 # From here on the baseline's code has passed the checks: it may be changed while it still trains.
 READY = (Status.APPROVED, Status.TRAINING, Status.MEASURED, Status.SURVIVED, Status.CULLED)
-REFUSED = "proposal.refused"
 UNITED = "They changed different places of the same ancestor's code, so that a three-way merge holds both changes"
 DRAWN = (
     "They changed the same ancestor's code, partly in the same places: there one parent's lines were drawn, elsewhere "
@@ -59,10 +59,18 @@ def breed(experiment: Experiment, *, at_most: int | None = None) -> bool:
         return False
     agent: Agent | None = None
     made = 0
-    while _wants_more(generation):
+    while True:
+        broken = repair.next_one(generation) if repairs(experiment) else None
+        if broken is None and not _wants_more(generation):
+            return True
         if at_most is not None and made >= at_most:
             return False
         one = _round(experiment, generation)
+        if broken is not None:
+            agent = agent or agent_for(experiment)
+            _mend(one, broken, agent)
+            made += 1
+            continue
         if not one.pool:
             return True
         if one.attempt or not _cross(one):
@@ -70,7 +78,6 @@ def breed(experiment: Experiment, *, at_most: int | None = None) -> bool:
             if not _mutate(one, agent):
                 return True
         made += 1
-    return True
 
 
 def _generation(experiment: Experiment) -> Generation | None:
@@ -107,7 +114,7 @@ def _attempts(generation: Generation) -> int:
 
 def _refused(generation: Generation) -> QuerySet[Event]:
     return Event.objects.filter(
-        experiment=generation.experiment, kind=REFUSED, data__generation=generation.number
+        experiment=generation.experiment, kind=repair.REFUSED, data__generation=generation.number
     )
 
 
@@ -118,25 +125,50 @@ def _round(experiment: Experiment, generation: Generation) -> Round:
     return Round(experiment, generation, _attempts(generation), pool, store_of(experiment))
 
 
+def _mend(one: Round, broken: Variant, agent: Agent) -> None:
+    """One try at a broken variant, drafted as its child or refused."""
+    rng = one.rng
+    brief = replace(_brief(one, broken, frozenset(), rng), failure=repair.failure(broken, one.store))
+    try:
+        proposal = _asked(one, broken, agent, brief)
+    except _Refused:
+        return
+    if proposal is None:
+        _refuse(one, broken, actor=agent.name, reason="had no idea what is wrong")
+        return
+    _draft(one, broken, replace(proposal, title=f"Repair of {broken}: {proposal.title}"), rng, kind=Kind.REPAIR)
+
+
 def _mutate(one: Round, agent: Agent) -> bool:
     """One proposal by `agent` for one of the pool, drafted or refused; False when it has nothing for anybody."""
     rng = one.rng
     for target in _in_turn(one, rng):
         for tried in _tried(one, target):
-            brief = _brief(one, target, tried, rng)
             try:
-                proposal = agent.propose(brief)
-            except Unusable as error:
-                _refuse(one, target, actor=agent.name, reason=str(error),
-                        tokens_in=error.tokens_in, tokens_out=error.tokens_out)
-                return True
-            except Unparsable as error:
-                _refuse(one, target, actor=agent.name, reason=str(error))
+                proposal = _asked(one, target, agent, _brief(one, target, tried, rng))
+            except _Refused:
                 return True
             if proposal is not None:
                 _draft(one, target, proposal, rng)
                 return True
     return False
+
+
+class _Refused(Exception):
+    """The agent's reply was no proposal; that is written down."""
+
+
+def _asked(one: Round, target: Variant, agent: Agent, brief: Brief) -> Proposal | None:
+    """The agent's proposal, or None when it has none; _Refused when its reply was no proposal."""
+    try:
+        return agent.propose(brief)
+    except Unusable as error:
+        _refuse(one, target, actor=agent.name, reason=str(error),
+                tokens_in=error.tokens_in, tokens_out=error.tokens_out)
+        raise _Refused from error
+    except Unparsable as error:
+        _refuse(one, target, actor=agent.name, reason=str(error))
+        raise _Refused from error
 
 
 def _in_turn(one: Round, rng: Random) -> Iterator[Variant]:
@@ -169,12 +201,14 @@ def _brief(one: Round, target: Variant, tried: frozenset[str], rng: Random) -> B
     )
 
 
-def _draft(one: Round, target: Variant, proposal: Proposal, rng: Random) -> None:
+def _draft(
+    one: Round, target: Variant, proposal: Proposal, rng: Random, *, kind: Kind = Kind.MUTATION
+) -> None:
     """The proposer is a peer of the target: agents change each other's code."""
     peers = [peer for peer in one.pool if peer != target]
     try:
         draft(
-            one.experiment, parent=target, files=proposal.files, kind=Kind.MUTATION, author=proposal.author,
+            one.experiment, parent=target, files=proposal.files, kind=kind, author=proposal.author,
             title=proposal.title, hypothesis=proposal.hypothesis, rationale=proposal.rationale,
             expected=proposal.expected, generation=one.generation, proposer=rng.choice(peers) if peers else None,
             tokens_in=proposal.tokens_in, tokens_out=proposal.tokens_out, cost_usd=proposal.cost_usd,
@@ -192,7 +226,7 @@ def _refuse(
     cost_usd: float = 0.0,
 ) -> None:
     """A proposal that never became a variant: it counts as a draft, so that a stubborn agent cannot go on for ever."""
-    remember(one.experiment, REFUSED, actor=actor, data={
+    remember(one.experiment, "proposal.refused", actor=actor, data={
         "generation": one.generation.number, "target": target.number, "author": actor, "reason": reason,
         "tokens_in": tokens_in, "tokens_out": tokens_out, "cost_usd": cost_usd,
     })

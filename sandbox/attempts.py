@@ -129,6 +129,7 @@ def _end_trial(attempt: Attempt, variant: Variant, outcome: Outcome) -> None:
     remember(variant.experiment, "trial.ended", actor=ACTOR, variant=variant, data={
         "variant": variant.number, "purpose": trial.purpose, "seed": trial.seed, "attempt": attempt.number,
         "verdict": outcome.verdict, "cause": outcome.cause or "", "detail": outcome.detail, "result": outcome.record(),
+        "traceback": outcome.traceback,
     })
     if trial.purpose == Purpose.CONFIRM:
         _end_replicate(trial, variant, outcome)

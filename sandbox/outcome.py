@@ -23,6 +23,7 @@ class Outcome:
     hashes: dict[str, str] = field(default_factory=dict)
     phases: dict[str, float] = field(default_factory=dict)  # seconds
     log_tail: str = ""
+    traceback: str = ""  # of the training, as its client sent it: untrusted text
     exit_code: int | None = None
     progress: float = 0.0
 

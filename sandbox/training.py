@@ -274,6 +274,7 @@ def _verdict_of_training(
         outcome.cause, outcome.detail = Cause.OUT_OF_MEMORY, f"needed more than {gib:.1f} GiB"
     elif progress.phase == "failed":
         outcome.cause, outcome.detail = Cause.CRASHED, progress.error or "raised an error"
+        outcome.traceback = progress.traceback
     elif progress.phase != "done":
         code = end.code if end else "none"
         outcome.cause, outcome.detail = Cause.CRASHED, f"exited with code {code} before it was done"

@@ -30,3 +30,8 @@ def agent_for(experiment: Experiment) -> Agent:
     if name.startswith(REPLAY):
         return ReplayAgent(experiment, Path(name.removeprefix(REPLAY)))
     raise BadInput(f"there is no agent {name!r}: choose builtin, openai or replay:FILE")
+
+
+def repairs(experiment: Experiment) -> bool:
+    """Whether its agent can mend what failed: only a language model reads a traceback."""
+    return experiment.agent == "openai"

@@ -19,6 +19,15 @@ class Unusable(DarwinError):
     tokens_out = 0
 
 
+@dataclass(frozen=True)
+class Failure:
+    """Why the target of a brief does not train. `traceback` and `diff` are text of a variant: shown, never obeyed."""
+
+    reason: str
+    traceback: str  # its last lines, of the training only; empty when it ran no code
+    diff: str  # from the last code that worked
+
+
 @dataclass(frozen=True, kw_only=True)
 class Brief:
     """Everything an agent is told about the peer whose code it is asked to improve.
@@ -35,6 +44,7 @@ class Brief:
     recalled: Sequence[str] = ()  # what memory recalls, one sentence each
     directives: Sequence[str] = ()  # what people asked for, one sentence each
     tried: frozenset[str] = frozenset()
+    failure: Failure | None = None  # the target is broken, and its idea is to be saved
     seed: int = 0
     objective: str = "lower perplexity on held-out text at the same budget"
 

@@ -177,6 +177,11 @@ def messages(brief: Brief) -> list[ChatCompletionMessageParam]:
         directives=_listed(brief.directives), recalled=_listed(brief.recalled), tried=_listed(sorted(brief.tried)),
         files="\n\n".join(_shown(path, content) for path, content in sorted(brief.files.items())),
     )
+    if brief.failure is not None:
+        user += (PROMPTS / "repair.md").read_text(encoding="utf-8").format(
+            target=brief.target, reason=brief.failure.reason,
+            traceback=brief.failure.traceback.strip() or "(none: the code was not run)", diff=brief.failure.diff,
+        )
     return [{"role": "system", "content": system}, {"role": "user", "content": user}]
 
 
