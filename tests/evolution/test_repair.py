@@ -9,6 +9,7 @@ from evolution.agents.base import Brief, Proposal, Unusable
 from evolution.agents.openai_agent import messages
 from evolution.breeding import breed
 from evolution.genomes import store_of
+from evolution.lifecycle import advance
 from evolution.memory import remember
 from evolution.models import Experiment, Kind, Status, Variant
 from tests import cast
@@ -34,11 +35,11 @@ def broken(experiment: Experiment, agent: Scripted) -> Variant:
     breed(experiment)
     variant = mutations(experiment)[0]
     for status in (S.SCREENED, S.CHECKED, S.APPROVED, S.TRAINING):
-        cast.advance(variant, status, actor="test", reason="")
+        advance(variant, status, actor="test", reason="")
     remember(experiment, "trial.ended", actor="sandbox", variant=variant, data={
         "variant": variant.number, "verdict": "failed", "cause": "crashed", "traceback": "ValueError: no such shape",
     })
-    cast.advance(variant, S.FAILED, actor="sandbox", reason="crashed: ValueError: no such shape")
+    advance(variant, S.FAILED, actor="sandbox", reason="crashed: ValueError: no such shape")
     agent.briefs.clear()
     return variant
 
@@ -61,7 +62,7 @@ def test_a_failure_goes_back_with_its_cause_and_comes_out_as_a_child(
 def test_it_is_tried_once(experiment: Experiment, agent: Scripted, broken: Variant) -> None:
     breed(experiment)
     mended = experiment.variants.get(kind=Kind.REPAIR)
-    cast.advance(mended, S.STILLBORN, actor="test", reason="still broken")
+    advance(mended, S.STILLBORN, actor="test", reason="still broken")
     breed(experiment)
     assert experiment.variants.filter(kind=Kind.REPAIR).count() == 1
     assert repair.counted(experiment.variants.all()) == {"failed": 1, "tried": 1, "repaired": 0}
@@ -97,7 +98,7 @@ def test_what_the_judge_rejected_is_never_mended(experiment: Experiment, agent: 
     breed(experiment)
     variant = mutations(experiment)[0]
     for status in (S.SCREENED, S.CHECKED, S.APPROVED, S.TRAINING, S.REJECTED):
-        cast.advance(variant, status, actor="test", reason="")
+        advance(variant, status, actor="test", reason="")
     assert repair.next_one(variant.generation) is None
 
 
