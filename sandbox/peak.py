@@ -19,7 +19,7 @@ def flops_per_second(driver: Driver, device: Device) -> float | None:
     if device.gpu is not None:
         return peak_flops(device.model)
     path = Path(settings.DARWIN_VAR) / "peaks.json"
-    key = f"{driver.image()} {device.name} {threads()} threads"
+    key = f"{driver.image()} {device.name} {threads()} threads, by CPU time"
     known: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {}
     if key not in known:
         known[key] = _timed_product(driver)
