@@ -30,7 +30,7 @@ lint: setup
 
 # With DARWIN_TEST_POSTGRES the tests that race for rows run a second time, on PostgreSQL.
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest --durations=20
 	@if [ -n "$$DARWIN_TEST_POSTGRES" ]; then \
 	  echo "Once more on PostgreSQL"; \
 	  DATABASE_URL="$$DARWIN_TEST_POSTGRES" $(BIN)/pytest --create-db --reuse-db tests/evolution tests/review tests/darwin_web -m "not docker and not bubblewrap and not browser"; \
