@@ -30,10 +30,10 @@ lint: setup
 
 # With DARWIN_TEST_POSTGRES the tests that race for rows run a second time, on PostgreSQL.
 test: lint
-	$(BIN)/pytest --durations=20
+	$(BIN)/python -m tests
 	@if [ -n "$$DARWIN_TEST_POSTGRES" ]; then \
 	  echo "Once more on PostgreSQL"; \
-	  DATABASE_URL="$$DARWIN_TEST_POSTGRES" $(BIN)/pytest --create-db --reuse-db tests/evolution tests/review tests/darwin_web -m "not docker and not bubblewrap and not browser"; \
+	  DATABASE_URL="$$DARWIN_TEST_POSTGRES" $(BIN)/pytest --create-db --reuse-db tests/evolution tests/review tests/darwin_web --ignore=tests/evolution/agents --ignore=tests/evolution/genetics -m "not docker and not bubblewrap and not browser"; \
 	fi
 
 clean:

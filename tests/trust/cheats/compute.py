@@ -89,10 +89,10 @@ def main(run):
     Cheat(
         name="trains_on_every_batch_many_times",
         does="Takes many steps on each batch that it is served.",
-        guard=DEVICE, gains=not_held, margin=0.05, causes=LATE, held=True,
+        guard=DEVICE, gains=not_held, margin=0.01, causes=LATE, held=True,
         train='''\
 def main(run):
-    model, learn = beginning(run.seed, rate=3e-3)
+    model, learn = beginning(run.seed, rate=1e-3)
     kept = []
     for step, (x, y) in enumerate(run.batches(16, 16)):
         kept.append((x, y))

@@ -139,18 +139,18 @@ Judged = Model
         name="multiplies_for_nothing",
         does="Multiplies large matrices whose product it throws away, so that many FLOPs are counted.",
         guard="FLOPs count up to 1.25 times the baseline's", gains=flops_of_its_twin, margin=5.0, worthless=True,
-        unit="times the FLOPs", held=True,
+        causes=frozenset({Cause.TOO_SLOW}), unit="times the FLOPs", held=True,
         model='''\
 class Judged(Model):
     def forward(self, tokens):
-        torch.ones(len(tokens), 600, 600) @ torch.ones(600, 600)
+        torch.ones(len(tokens), 160, 160) @ torch.ones(160, 160)
         return super().forward(tokens)
 ''',
     ),
     Cheat(
         name="carries_weights_in_its_code",
         does="Carries a table that was made elsewhere, as a long string in a Python file.",
-        guard=SIZE, gains=not_held, margin=0.3, causes=LARGE, held=True,
+        guard=SIZE, gains=not_held, margin=0.15, causes=LARGE, held=True,
         more=lambda: {"table.py": table()},
         model=HASHED + '''
 
