@@ -1,4 +1,4 @@
-"""All tests, in two processes: what starts whole installations and mostly waits runs beside the rest.
+"""All tests, in two processes: what starts whole installations or sandboxes and mostly waits runs beside the rest.
 
 `python -m tests`; `make test` calls it. The exit code is 0 when both are green.
 """
@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 
-WAITING = ("tests/flow", "tests/browser")
+WAITING = ("tests/flow", "tests/browser", "tests/attacks", "tests/bench")
 PYTEST = (sys.executable, "-m", "pytest", "--durations=15")
 
 
