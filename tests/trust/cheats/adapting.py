@@ -85,7 +85,7 @@ class Judged(Model):
         guard=f"{AUDIT}, {REPEATS} in the other container", gains=without_limits, margin=0.02, causes=CAUGHT,
         model=COUNTS + '''
 
-COUNTED, SAID, LEFT = torch.zeros(4096, 256), {}, [200]
+COUNTED, SPARE, SAID, LEFT = torch.zeros(4096, 256), torch.zeros(4096, 256), {}, [200]
 
 
 class Judged(Model):
@@ -95,7 +95,7 @@ class Judged(Model):
             key = bytes(row.tolist())
             if key not in SAID:
                 LEFT[0] -= 1
-                counts = COUNTED if LEFT[0] > 0 else COUNTED.clone()
+                counts = COUNTED if LEFT[0] > 0 else SPARE.copy_(COUNTED)  # a new copy each time fills the memory
                 SAID[key] = mixed(answer[None], row[None], counts)[0]
             answer.copy_(SAID[key])
         return logits

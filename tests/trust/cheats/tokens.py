@@ -139,7 +139,7 @@ Judged = Model
         name="multiplies_for_nothing",
         does="Multiplies large matrices whose product it throws away, so that many FLOPs are counted.",
         guard="FLOPs count up to 1.25 times the baseline's", gains=flops_of_its_twin, margin=5.0, worthless=True,
-        causes=frozenset({Cause.TOO_SLOW}), unit="times the FLOPs", held=True,
+        causes=frozenset({Cause.TOO_SLOW, Cause.TOO_FAST}), unit="times the FLOPs", held=True,
         model='''\
 class Judged(Model):
     def forward(self, tokens):
