@@ -12,7 +12,17 @@ from typing import Any
 from evolution import contests, rows
 from evolution.genomes import Store
 from evolution.memory import effect
-from evolution.models import Check, Contest, ContestOutcome, Experiment, Generation, Replicate, Transition, Variant
+from evolution.models import (
+    Check,
+    Contest,
+    ContestOutcome,
+    Experiment,
+    Generation,
+    Replicate,
+    Strategy,
+    Transition,
+    Variant,
+)
 
 EXPERIMENT = "experiment.json"
 VARIANTS = "variants"
@@ -48,6 +58,8 @@ def document(variant: Variant, store: Store) -> dict[str, Any]:
         "generation": variant.generation.number,
         "parents": [one.number for one in (variant.parent, variant.other_parent) if one is not None],
         "proposer": variant.proposer.number if variant.proposer else None,
+        "strategy": variant.strategy.name if variant.strategy else None,
+        "nearest": variant.nearest.number if variant.nearest else None,
         **known,
         "measured": measured,
         "assessment": effect(variant) or None,
@@ -63,6 +75,7 @@ def experiment_document(experiment: Experiment) -> dict[str, Any]:
         "owner": experiment.owner.get_username() if experiment.owner else None,
         "baseline": experiment.baseline.number if experiment.baseline else None,
         "champion": experiment.champion.number if experiment.champion else None,
+        "strategies": [rows.record(one) for one in experiment.strategies.all()],
         "generation_rows": [rows.record(one) for one in experiment.generation_rows.all()],
         "contests": [
             {**rows.record(one), "champion": one.champion.number, "challenger": one.challenger.number}
@@ -102,6 +115,8 @@ def insert_experiment(known: Mapping[str, Any], cast: Cast) -> Experiment:
     experiment = rows.insert(Experiment(owner=owner, **rows.values(Experiment, known)))
     for one in known["generation_rows"]:
         rows.insert(Generation(experiment=experiment, **rows.values(Generation, one)))
+    for one in known.get("strategies", ()):
+        rows.insert(Strategy(experiment=experiment, **rows.values(Strategy, one)))
     for one in known["members"]:
         experiment.members.create(user=cast.person(one["user"]), role=one["role"])
     return experiment
@@ -129,7 +144,9 @@ def _insert_variant(experiment: Experiment, generation: Generation, one: dict[st
     del fields["id"]
     return rows.insert(Variant(
         experiment=experiment, generation=generation, parent=parent, other_parent=other_parent,
-        proposer=cast.variants.get(one["proposer"]) if one["proposer"] is not None else None, **fields,
+        proposer=cast.variants.get(one["proposer"]) if one["proposer"] is not None else None,
+        strategy=experiment.strategies.filter(name=one.get("strategy") or "").first(),
+        nearest=cast.variants.get(one.get("nearest", -1)), **fields,
     ))
 
 

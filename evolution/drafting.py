@@ -10,7 +10,7 @@ from evolution import live, patches
 from evolution.errors import BadInput, PatchRefused
 from evolution.genomes import Store, genome_of, store_of
 from evolution.memory import remember
-from evolution.models import Experiment, Generation, Kind, Variant
+from evolution.models import Experiment, Generation, Kind, Strategy, Variant
 from evolution.storable import storable
 from trainer.contract import GenomeError
 
@@ -40,6 +40,7 @@ def draft(
     generation: Generation | None = None,
     other_parent: Variant | None = None,
     proposer: Variant | None = None,
+    strategy: Strategy | None = None,
     tokens_in: int = 0,
     tokens_out: int = 0,
     cost_usd: float = 0.0,
@@ -56,7 +57,8 @@ def draft(
         number = _next_number(experiment)
         variant = Variant.objects.create(
             experiment=experiment, number=number, generation=generation or _generation(experiment, parent, kind),
-            kind=kind, parent=parent, other_parent=other_parent, proposer=proposer, lines_changed=code.lines,
+            kind=kind, parent=parent, other_parent=other_parent, proposer=proposer, strategy=strategy,
+            lines_changed=code.lines,
             commit=_commit(store, code, number=number, title=title, author=author), author=author,
             title=_one_line(title), hypothesis=storable(hypothesis), rationale=storable(rationale),
             expected=storable(expected),
@@ -75,6 +77,7 @@ def described(variant: Variant) -> dict[str, object]:
         **{name: one.number if one else None for name, one in relatives.items()},
         "commit": variant.commit, "author": variant.author, "title": variant.title, "hypothesis": variant.hypothesis,
         "rationale": variant.rationale, "expected": variant.expected, "lines_changed": variant.lines_changed,
+        "strategy": variant.strategy.name if variant.strategy else "",
         "tokens_in": variant.tokens_in, "tokens_out": variant.tokens_out, "cost_usd": variant.cost_usd,
     }
 

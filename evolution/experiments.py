@@ -206,7 +206,8 @@ def described(experiment: Experiment) -> dict[str, Any]:
     names = (
         "slug", "name", "genome", "genome_sha256", "data", "data_sha256", "agent", "review", "selection", "sandbox",
         "image", "population", "survivors", "generations", "budget_tokens", "budget_seconds", "seed",
-        "confirm_pairs",
+        "confirm_pairs", "preset", "elites", "pace", "repair_tries", "memory", "budget_usd", "budget_usd_day",
+        "budget_usd_strategy",
     )
     return {name: getattr(experiment, name) for name in names}
 

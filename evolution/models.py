@@ -60,6 +60,29 @@ class Kind(models.TextChoices):
     REPAIR = "repair", "repair"
 
 
+class Mode(models.TextChoices):
+    """How an agent is asked to write its change."""
+
+    OPERATORS = "operators", "built-in operators"
+    EDITS = "edits", "search/replace edits"
+    DIFF = "diff", "a unified diff"
+    FILE = "file", "whole files"
+    CHUNKS = "chunks", "functions and classes, each with a probability (the paper's)"
+
+
+class MemoryMode(models.TextChoices):
+    """What of the memory an agent's brief holds: the switch for ablations."""
+
+    ON = "on", "everything that may be recalled"
+    FROZEN = "frozen", "what was known when it was frozen"
+    OFF = "off", "nothing is recalled"
+
+
+class Pace(models.TextChoices):
+    GENERATIONS = "generations", "generation by generation"
+    STEADY = "steady", "steady: a free place is filled at once, nobody waits for the slowest"
+
+
 class Role(models.TextChoices):
     VIEWER = "viewer", "may look"
     REVIEWER = "reviewer", "may decide"
@@ -94,6 +117,15 @@ class Experiment(models.Model):
     seed = models.PositiveBigIntegerField(default=0)  # of the search; trials use their own screening seed
     confirm_pairs = models.PositiveIntegerField(default=8)  # of a contest, at most; 0: the lowest number leads
     noise = models.JSONField(default=dict)  # what `manage.py calibrate` found; empty before
+    preset = models.CharField(max_length=40, blank=True)  # a named set of options, such as "darwin-paper"
+    elites = models.PositiveIntegerField(default=1)  # the best so many always survive (elitism)
+    pace = models.CharField(max_length=12, choices=Pace, default=Pace.GENERATIONS)
+    repair_tries = models.PositiveIntegerField(default=1)  # for one broken idea
+    memory = models.CharField(max_length=8, choices=MemoryMode, default=MemoryMode.ON)
+    frozen_at = models.DateTimeField(null=True)  # of a frozen memory: nothing newer is recalled
+    budget_usd = models.FloatField(null=True)  # for calls of models: in all, per day, and per strategy
+    budget_usd_day = models.FloatField(null=True)
+    budget_usd_strategy = models.FloatField(null=True)
 
     generation = models.PositiveIntegerField(default=0)  # the one under way
     baseline = models.ForeignKey("Variant", null=True, on_delete=models.SET_NULL, related_name="+")
@@ -127,6 +159,29 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} is {self.role} of {self.experiment}"
+
+
+class Strategy(models.Model):
+    """A way of proposing, as data: who is asked, how, and with which instructions. Its record is read from the rows."""
+
+    experiment = models.ForeignKey(Experiment, on_delete=models.PROTECT, related_name="strategies")
+    name = models.SlugField(max_length=60)
+    provider = models.CharField(max_length=500)  # builtin, openai, replay:FILE, or a name of the providers' file
+    mode = models.CharField(max_length=12, choices=Mode)
+    model = models.CharField(max_length=200, blank=True)  # empty: DARWIN_MODEL
+    temperature = models.FloatField(null=True)  # None: the provider's default of ours
+    instructions = models.TextField(blank=True)  # added to the prompt
+    operators = models.JSONField(default=list)  # families or names of built-in operators; empty: all of them
+    chunk_probability = models.FloatField(default=0.4)  # that a function or class is changed, in mode chunks
+    share = models.FloatField(default=1.0)  # of calls before anything is known of it; 0: switched off
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["experiment", "name"], name="one_strategy_per_name")]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Generation(models.Model):
@@ -170,6 +225,12 @@ class Variant(models.Model):
     tokens_in = models.PositiveIntegerField(default=0)
     tokens_out = models.PositiveIntegerField(default=0)
     cost_usd = models.FloatField(default=0)
+    strategy = models.ForeignKey(Strategy, null=True, on_delete=models.PROTECT, related_name="variants")
+    family = models.CharField(max_length=40, blank=True)  # the kind of change: normalisation, optimiser, schedule …
+    regions = models.JSONField(default=list)  # what was changed: "model.py:Block.forward", …
+    shingles = models.JSONField(default=list)  # a sketch of the changed code, for the nearest neighbour
+    nearest = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="+")  # an earlier change
+    similarity = models.FloatField(null=True)  # to the nearest, 0 … 1
 
     # what the judge measured; NULL with a reason, never 0
     val_loss = models.FloatField(null=True)  # nats per token, corrected by the prefix audit
@@ -303,6 +364,99 @@ class Contest(models.Model):
 
     def __str__(self) -> str:
         return f"contest {self.number}: {self.challenger} against {self.champion}"
+
+
+class CallState(models.TextChoices):
+    RESERVED = "reserved", "asked, and its highest price set aside"
+    DONE = "done", "answered"
+    FAILED = "failed", "not answered, or the answer was of no use"
+
+
+class Call(models.Model):
+    """One call of a language model. Its price is reserved before it and settled after; never deleted."""
+
+    experiment = models.ForeignKey(Experiment, on_delete=models.PROTECT, related_name="calls")
+    strategy = models.ForeignKey(Strategy, null=True, on_delete=models.PROTECT, related_name="calls")
+    target = models.ForeignKey(Variant, null=True, on_delete=models.PROTECT, related_name="+")
+    purpose = models.CharField(max_length=12)  # propose, again, repair, merge, assess or explain
+    model = models.CharField(max_length=200)  # that was asked
+    answered = models.CharField(max_length=200, blank=True)  # that said it answered
+    state = models.CharField(max_length=10, choices=CallState, default=CallState.RESERVED)
+    tokens_in = models.PositiveIntegerField(default=0)
+    tokens_out = models.PositiveIntegerField(default=0)
+    reserved_usd = models.FloatField(default=0)
+    cost_usd = models.FloatField(null=True)  # None: the price of this model is not known
+    error = models.TextField(blank=True)  # one sentence
+    started_at = models.DateTimeField(auto_now_add=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [models.Index(fields=["experiment", "started_at"])]
+
+    def __str__(self) -> str:
+        return f"{self.purpose} by {self.model}: {self.state}"
+
+
+class Moment(models.TextChoices):
+    BEFORE = "before", "before review"
+    AFTER = "after", "after measurement"
+
+
+class Opinion(models.TextChoices):
+    SOUND = "sound", "sound"
+    DOUBTFUL = "doubtful", "doubtful"
+    HARMFUL = "harmful", "harmful"
+    CONFIRMED = "confirmed", "the hypothesis holds"
+    REFUTED = "refuted", "the hypothesis does not hold"
+    OPEN = "open", "the result decides nothing"
+
+
+class Assessment(models.Model):
+    """What a peer says of a proposal before review, or of its result. Opinions only; nothing is decided by them."""
+
+    variant = models.ForeignKey(Variant, on_delete=models.PROTECT, related_name="assessments")
+    moment = models.CharField(max_length=8, choices=Moment)
+    assessor = models.CharField(max_length=200)  # "agent:gpt-…", or "record" for an operator's own numbers
+    peer = models.ForeignKey(Variant, null=True, on_delete=models.PROTECT, related_name="+")  # whose agent it is
+    opinion = models.CharField(max_length=10, choices=Opinion, blank=True)  # empty: none, as of a short record
+    is_what_it_says = models.BooleanField(null=True)
+    risk = models.CharField(max_length=6, blank=True)  # low, medium or high
+    text = models.TextField()
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["variant", "moment", "assessor"], name="one_opinion_per_assessor")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.assessor} on {self.variant}: {self.opinion or self.text[:40]}"
+
+
+class CorrectionAction(models.TextChoices):
+    PIN = "pin", "always recalled"
+    UNPIN = "unpin", "recalled by relevance again"
+    CORRECT = "correct", "recalled in these words"
+    REVOKE = "revoke", "never recalled"
+    RESTORE = "restore", "recalled again, as it was"
+
+
+class Correction(models.Model):
+    """What a person changed about what the memory says of a variant. Append-only: the last word counts."""
+
+    variant = models.ForeignKey(Variant, on_delete=models.PROTECT, related_name="corrections")
+    action = models.CharField(max_length=8, choices=CorrectionAction)
+    text = models.TextField(blank=True)  # the new words, or the reason
+    actor = models.CharField(max_length=200)
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.variant} by {self.actor}"
 
 
 class Event(models.Model):

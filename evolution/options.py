@@ -15,7 +15,7 @@ from evolution import corpus
 from evolution.errors import BadInput
 from evolution.genetics import evidence
 from evolution.genomes import genome_of, read_directory, store_of, supported
-from evolution.models import Experiment, ReviewMode, Selection
+from evolution.models import Experiment, MemoryMode, Pace, ReviewMode, Selection
 from trainer.contract import MANIFEST, Genome, GenomeError
 from trainer.tokens import TokenFiles
 
@@ -32,10 +32,17 @@ DEFAULTS: dict[str, Any] = {
     "genome": BUILTIN, "data": BUILTIN, "agent": BUILTIN, "review": ReviewMode.HUMAN.value,
     "selection": Selection.TOURNAMENT.value, "sandbox": "auto", "image": "", "population": 10, "survivors": 4,
     "generations": 5, "seed": 0, "confirm_pairs": evidence.MAX_PAIRS,
+    "elites": 1, "pace": Pace.GENERATIONS.value, "repair_tries": 1, "memory": MemoryMode.ON.value,
 }
 RANGES: dict[str, tuple[float, float]] = {
     "population": (1, 1_000), "survivors": (1, 1_000), "generations": (1, 10_000), "seed": (0, 2**63 - 1),
     "budget_tokens": (1_000, 10**13), "budget_seconds": (1, 30 * 86_400), "confirm_pairs": (0, MOST_PAIRS),
+    "elites": (0, 1_000), "repair_tries": (0, 20), "budget_usd": (0, 1e9), "budget_usd_day": (0, 1e9),
+    "budget_usd_strategy": (0, 1e9),
+}
+FRACTIONS = frozenset({"budget_seconds", "budget_usd", "budget_usd_day", "budget_usd_strategy"})
+CHOICES: dict[str, type[models.TextChoices]] = {
+    "review": ReviewMode, "selection": Selection, "pace": Pace, "memory": MemoryMode,
 }
 
 
@@ -61,6 +68,13 @@ class Options:
     budget_seconds: float | None = None
     seed: int | None = None
     confirm_pairs: int | None = None  # of a contest at most; 0: no contests
+    elites: int | None = None  # the best so many always survive
+    pace: str | None = None
+    repair_tries: int | None = None  # for one broken idea; 0: none
+    memory: str | None = None  # on, frozen or off
+    budget_usd: float | None = None  # for calls of models: in all, per day, per strategy
+    budget_usd_day: float | None = None
+    budget_usd_strategy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -106,7 +120,7 @@ def stored_form(options: Options) -> dict[str, Any]:
             _in_range(name, given[name], least, most)
     if 0 < given.get("confirm_pairs", 0) < FEWEST_PAIRS:
         raise BadInput(f"confirm must be 0 (no contests) or at least {FEWEST_PAIRS}: fewer pairs can prove nothing")
-    for name, choices in (("review", ReviewMode), ("selection", Selection)):
+    for name, choices in CHOICES.items():
         if name in given:
             _one_of(name, given[name], _values(choices))
     if "sandbox" in given:
@@ -134,7 +148,7 @@ def _values(choices: type[models.TextChoices]) -> tuple[str, ...]:
 
 
 def _in_range(name: str, value: float, least: float, most: float) -> None:
-    whole = name != "budget_seconds"
+    whole = name not in FRACTIONS
     if isinstance(value, bool) or (whole and not isinstance(value, int)) or not math.isfinite(value):
         raise BadInput(f"{name} must be a {'whole ' if whole else ''}number")
     if not least <= value <= most:

@@ -5,10 +5,9 @@ from collections.abc import Iterable
 from evolution.agents.base import Failure
 from evolution.genomes import Store
 from evolution.models import Event, Generation, Kind, Status, Variant
+from evolution.rounds import REFUSED
 
-TRIES = 1  # for one idea, as in the paper
 BROKEN = (Status.STILLBORN, Status.FAILED)
-REFUSED = "proposal.refused"
 TRACEBACK = 2_000  # characters of the end
 DIFF = 20_000
 
@@ -16,7 +15,8 @@ DIFF = 20_000
 def next_one(generation: Generation) -> Variant | None:
     """The oldest variant of `generation` that failed by its own fault and may be tried to mend; None for none."""
     broken = generation.variants.filter(status__in=BROKEN, kind__in=(Kind.MUTATION, Kind.CROSSOVER, Kind.REPAIR))
-    return next((one for one in broken.select_related("parent").order_by("number") if tries(one) < TRIES), None)
+    allowed = generation.experiment.repair_tries
+    return next((one for one in broken.select_related("parent").order_by("number") if tries(one) < allowed), None)
 
 
 def tries(variant: Variant) -> int:

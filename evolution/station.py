@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from evolution import breeding, contests, experiments, generations, journal, live, preflight, repair
+from evolution import breeding, contests, experiments, generations, journal, live, preflight, rounds
 from evolution.errors import DarwinError, StaleTransition
 from evolution.models import Event, Experiment, ExperimentStatus, Status
 
@@ -76,7 +76,7 @@ def _step(experiment: Experiment) -> bool:
 
 
 def _size(experiment: Experiment) -> tuple[int, int]:
-    refused = Event.objects.filter(experiment=experiment, kind=repair.REFUSED).count()
+    refused = Event.objects.filter(experiment=experiment, kind=rounds.REFUSED).count()
     return experiment.variants.count(), refused
 
 

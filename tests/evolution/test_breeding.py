@@ -41,7 +41,7 @@ def proposal(count: int, brief: Brief) -> Proposal:
 @pytest.fixture
 def agent(monkeypatch: pytest.MonkeyPatch) -> Scripted:
     one = Scripted()
-    monkeypatch.setattr(breeding, "agent_for", lambda experiment: one)
+    monkeypatch.setattr(breeding, "agent_for", lambda experiment, strategy: one)
     return one
 
 
@@ -125,7 +125,7 @@ def test_the_same_seed_asks_for_the_same(
 ) -> None:
     breed(cast.bred(experiment))
     other = Scripted()
-    monkeypatch.setattr(breeding, "agent_for", lambda experiment: other)
+    monkeypatch.setattr(breeding, "agent_for", lambda experiment, strategy: other)
     breed(cast.bred(cast.experiment("again")))
     assert [brief.seed for brief in agent.briefs] == [brief.seed for brief in other.briefs]
     assert len({brief.seed for brief in agent.briefs}) == 4

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from evolution import breeding, repair
+from evolution import breeding, repair, strategies
 from evolution.agents.base import Brief, Proposal, Unusable
 from evolution.agents.openai_agent import messages
 from evolution.breeding import breed
@@ -23,8 +23,8 @@ S = Status
 @pytest.fixture
 def agent(monkeypatch: pytest.MonkeyPatch) -> Scripted:
     one = Scripted()
-    monkeypatch.setattr(breeding, "agent_for", lambda experiment: one)
-    monkeypatch.setattr(breeding, "repairs", lambda experiment: True)
+    monkeypatch.setattr(breeding, "agent_for", lambda experiment, strategy: one)
+    monkeypatch.setattr(strategies, "mender", lambda experiment: strategies.of(experiment)[0])
     return one
 
 
@@ -88,7 +88,7 @@ def test_what_trains_after_its_repair_is_counted(experiment: Experiment, agent: 
 def test_the_operators_mend_nothing(
     experiment: Experiment, agent: Scripted, broken: Variant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(breeding, "repairs", lambda experiment: False)
+    monkeypatch.undo()
     breed(experiment)
     assert not experiment.variants.filter(kind=Kind.REPAIR).exists()
 

@@ -7,7 +7,7 @@ import pytest
 
 from evolution import breeding, station
 from evolution.agents.base import AgentUnavailable
-from evolution.models import Event, Experiment, ExperimentStatus, Status
+from evolution.models import Event, Experiment, ExperimentStatus, Status, Strategy
 from evolution.tasks import look
 from tests import cast
 from tests.evolution.test_breeding import Scripted
@@ -21,7 +21,7 @@ S = Status
 @pytest.fixture
 def agent(monkeypatch: pytest.MonkeyPatch) -> Scripted:
     one = Scripted()
-    monkeypatch.setattr(breeding, "agent_for", lambda experiment: one)
+    monkeypatch.setattr(breeding, "agent_for", lambda experiment, strategy: one)
     return one
 
 
@@ -67,7 +67,7 @@ def test_one_experiments_trouble_does_not_stop_another(experiment: Experiment, a
 
 
 def test_an_absent_agent_is_told_and_asked_again(experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent(experiment: Experiment) -> Scripted:
+    def absent(experiment: Experiment, strategy: Strategy) -> Scripted:
         raise AgentUnavailable("no key: set OPENAI_API_KEY")
 
     cast.bred(experiment)
@@ -76,7 +76,7 @@ def test_an_absent_agent_is_told_and_asked_again(experiment: Experiment, monkeyp
     experiment.refresh_from_db()
     assert (experiment.status, experiment.reason) == (ExperimentStatus.RUNNING, "no key: set OPENAI_API_KEY")
     agent = Scripted()
-    monkeypatch.setattr(breeding, "agent_for", lambda experiment: agent)
+    monkeypatch.setattr(breeding, "agent_for", lambda experiment, strategy: agent)
     station.look()
     experiment.refresh_from_db()
     assert experiment.reason == ""

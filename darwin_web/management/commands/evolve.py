@@ -19,7 +19,7 @@ from darwin_web.supervision.lock import note, running
 from darwin_web.supervisor import Supervisor
 from evolution import experiments
 from evolution.errors import DarwinError, Infrastructure
-from evolution.models import Experiment, ExperimentStatus, ReviewMode, Selection
+from evolution.models import Experiment, ExperimentStatus, MemoryMode, Pace, ReviewMode, Selection
 from evolution.options import Options, slug_of
 from sandbox import readiness as sandboxes
 
@@ -54,6 +54,14 @@ class Command(DarwinCommand):
         parser.add_argument("--seed", type=int, metavar="N", help="default 0")
         parser.add_argument("--confirm", dest="confirm_pairs", type=int, metavar="N",
                             help="pairs of confirmation runs per contest at most, 0: no contests; default 8")
+        parser.add_argument("--elites", type=int, metavar="N", help="the best so many always survive; default 1")
+        parser.add_argument("--pace", choices=Pace.values,
+                            help="steady: fill a free place at once instead of waiting for the slowest")
+        parser.add_argument("--repair-tries", type=int, metavar="N", help="for one broken idea; default 1, 0: none")
+        parser.add_argument("--memory", choices=MemoryMode.values, help="off, or frozen, for comparisons; default: on")
+        parser.add_argument("--budget-usd", type=float, metavar="USD", help="for calls of models, in all")
+        parser.add_argument("--budget-usd-day", type=float, metavar="USD", help="in 24 hours")
+        parser.add_argument("--budget-usd-strategy", type=float, metavar="USD", help="for each strategy")
         parser.add_argument("--json", action="store_true", help="one object as the last line of stdout")
 
     def handle(self, *args: Any, **options: Any) -> None:

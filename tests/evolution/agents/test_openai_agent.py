@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from evolution.agents.base import AgentUnavailable, Brief, Unusable
-from evolution.agents.openai_agent import MAX_ANSWER, OpenAIAgent, messages
+from evolution.agents.model import MAX_ANSWER, OpenAIModel
+from evolution.agents.openai_agent import OpenAIAgent, messages
 from tests.evolution.agents.test_reply import said
 
 Answer = Callable[[dict[str, Any]], tuple[int, dict[str, Any]]]
@@ -86,8 +87,8 @@ def stub() -> Iterator[Stub]:
     one.server.server_close()
 
 
-def agent(stub: Stub) -> OpenAIAgent:
-    return OpenAIAgent(model="tiny", key="none", base_url=stub.url, seconds=10, retries=0)
+def agent(stub: Stub, seconds: float = 10) -> OpenAIAgent:
+    return OpenAIAgent(OpenAIModel(name="tiny", key="none", base_url=stub.url, seconds=seconds, retries=0))
 
 
 def test_a_structured_answer_becomes_a_proposal_with_its_tokens(stub: Stub, brief: Brief) -> None:
@@ -154,7 +155,7 @@ def test_a_huge_answer_is_not_read_to_its_end(stub: Stub, brief: Brief) -> None:
 def test_an_answer_that_drips_is_given_up_in_time(stub: Stub, brief: Brief) -> None:
     stub.drip = 0.2
     with pytest.raises(AgentUnavailable, match="no whole answer in 1 s"):
-        replace(agent(stub), seconds=1.0).propose(brief)
+        agent(stub, seconds=1.0).propose(brief)
 
 
 @pytest.mark.parametrize("content", [b"<html>busy</html>", b"[]", b"{}"])
@@ -172,7 +173,7 @@ def test_a_server_that_refuses_makes_the_agent_unavailable(status: int, stub: St
 
 
 def test_a_server_that_is_not_there_makes_the_agent_unavailable(brief: Brief) -> None:
-    gone = OpenAIAgent(model="tiny", key="none", base_url="http://127.0.0.1:9/v1", seconds=5, retries=0)
+    gone = OpenAIAgent(OpenAIModel(name="tiny", key="none", base_url="http://127.0.0.1:9/v1", seconds=5, retries=0))
     with pytest.raises(AgentUnavailable):
         gone.propose(brief)
 
@@ -183,11 +184,11 @@ def test_a_server_that_is_not_there_makes_the_agent_unavailable(brief: Brief) ->
 ])
 def test_what_is_not_set_is_named(environment: dict[str, str], missing: str) -> None:
     with pytest.raises(AgentUnavailable, match=missing):
-        OpenAIAgent.from_environment(environment)
+        OpenAIModel.from_environment(environment)
 
 
 def test_the_environment_chooses_server_and_model() -> None:
-    chosen = OpenAIAgent.from_environment({"OPENAI_API_KEY": "k", "DARWIN_MODEL": "m", "OPENAI_BASE_URL": "http://h/v1"})
+    chosen = OpenAIModel.from_environment({"OPENAI_API_KEY": "k", "DARWIN_MODEL": "m", "OPENAI_BASE_URL": "http://h/v1"})
     assert (chosen.name, chosen.base_url) == ("m", "http://h/v1")
 
 

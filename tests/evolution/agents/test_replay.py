@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from evolution.agents import agent_for
-from evolution.agents.base import Brief, Unusable
+from evolution import agents, strategies
+from evolution.agents.base import Agent, Brief, Unusable
 from evolution.agents.replay import ReplayAgent
 from evolution.errors import BadInput
 from evolution.models import Experiment
@@ -26,6 +26,10 @@ def recording(tmp_path: Path) -> Path:
 @pytest.fixture
 def experiment(recording: Path) -> Experiment:
     return Experiment.objects.create(slug="replay", name="replay", agent=f"replay:{recording}")
+
+
+def agent_for(experiment: Experiment) -> Agent:
+    return agents.agent_for(experiment, strategies.of(experiment)[0])
 
 
 def test_replies_are_taken_in_order_until_there_are_none(experiment: Experiment, brief: Brief) -> None:
@@ -59,12 +63,14 @@ def test_a_line_that_is_no_reply_is_named(line: str, experiment: Experiment, rec
 
 
 def test_a_missing_file_is_bad_input(experiment: Experiment, brief: Brief, tmp_path: Path) -> None:
-    experiment.agent = f"replay:{tmp_path / 'gone'}"
+    Experiment.objects.update(agent=f"replay:{tmp_path / 'gone'}")
+    experiment.refresh_from_db()
     with pytest.raises(BadInput, match="cannot be read"):
         agent_for(experiment).propose(brief)
 
 
 def test_an_unknown_agent_is_bad_input(experiment: Experiment) -> None:
-    experiment.agent = "oracle"
+    Experiment.objects.update(agent="oracle")
+    experiment.refresh_from_db()
     with pytest.raises(BadInput, match="builtin, openai or replay:FILE"):
         agent_for(experiment)
