@@ -24,11 +24,12 @@ from evolution.models import Experiment, ExperimentStatus, Kind, Replicate, Stat
 from sandbox import attempts, limits, readiness
 from sandbox.devices import devices
 from sandbox.drivers.base import Box, Driver, SandboxError
-from sandbox.models import ACTIVE, Attempt, Purpose
+from sandbox.models import ACTIVE, Attempt, Purpose, Trial
 from sandbox.readiness import DriverState
 
 log = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parent.parent
+OVER = (Status.CANCELLED, Status.FAILED, Status.REJECTED, Status.STILLBORN)  # no trial of these goes on
 UNCLAIMED = timedelta(seconds=20)  # how long a started runner may take to claim its attempt
 
 
@@ -140,10 +141,10 @@ def _drivers() -> list[Driver]:
 
 def prune() -> None:
     """Keep weights for baseline, champion, survivors and what waits for selection; drop the rest and old attempts."""
-    folders = list((Path(settings.DARWIN_VAR) / "attempts").glob("[0-9]*"))
-    active = _active()
+    folders = list((Path(settings.DARWIN_VAR) / "attempts").glob("*"))  # before the rows: a row is older than these
+    kept = _active() | _unfinished()
     for folder in folders:
-        if folder.name not in active:
+        if folder.name not in kept:
             shutil.rmtree(folder, ignore_errors=True)
     for experiment in Experiment.objects.all():
         _prune_weights(experiment)
@@ -151,6 +152,12 @@ def prune() -> None:
 
 def _active() -> set[str]:
     return {str(pk) for pk in Attempt.objects.filter(state__in=ACTIVE).values_list("pk", flat=True)}
+
+
+def _unfinished() -> set[str]:
+    """The folders of saved states from which a trial may still go on (runner.hand_over)."""
+    trials = Trial.objects.filter(verdict="").exclude(variant__status__in=OVER)
+    return {f"trial-{pk}" for pk in trials.values_list("pk", flat=True)}
 
 
 def _prune_weights(experiment: Experiment) -> None:

@@ -12,7 +12,7 @@ from evolution.errors import Infrastructure
 from evolution.models import Experiment, Status
 from sandbox import attempts, orders, readiness, station
 from sandbox.devices import devices
-from sandbox.models import Attempt, Purpose
+from sandbox.models import Attempt, Purpose, Trial
 from sandbox.readiness import DriverState
 from tests import cast
 
@@ -52,6 +52,19 @@ def test_weights_stay_for_the_baseline_the_champion_and_the_survivors_only() -> 
     station.prune()
     kept = {path.name for path in (experiment.folder / "weights").iterdir()}
     assert kept == {"0", str(survivor.number)}
+
+
+def test_a_saved_state_stays_while_its_trial_may_go_on() -> None:
+    experiment = cast.bred(cast.experiment("states"))
+    folders = Path(settings.DARWIN_VAR) / "attempts"
+    for status in (Status.APPROVED, Status.CANCELLED):
+        variant = cast.move(cast.mutation(experiment, rate=float(len(status))), Status.SCREENED)
+        cast.move(variant, Status.CHECKED, Status.APPROVED, *([Status.CANCELLED] if status == "cancelled" else []))
+        trial = Trial.objects.create(variant=variant, purpose=Purpose.SCORE, seed=1)
+        (folders / f"trial-{trial.pk}").mkdir(parents=True)
+    station.prune()
+    left = Trial.objects.get(variant__status=Status.APPROVED)
+    assert [path.name for path in folders.glob("trial-*")] == [f"trial-{left.pk}"]
 
 
 def test_an_attempt_whose_runner_died_gets_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
