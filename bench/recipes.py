@@ -61,7 +61,7 @@ GPU_SHAPES = (
 
 def on_cpu(nanogpt: Path | None) -> list[Recipe]:
     """The built-in recipe, and nanoGPT's own at the same configuration when there is a checkout of it."""
-    recipes = [Recipe("built-in", _edited({MANIFEST: _characters}), 200 * ITERATION_TOKENS)]
+    recipes = [Recipe("built-in", edited({MANIFEST: _characters}), 200 * ITERATION_TOKENS)]
     if nanogpt is not None:
         recipes.append(Recipe("nanoGPT", _adopted(nanogpt), 200 * ITERATION_TOKENS))
     return recipes
@@ -75,12 +75,12 @@ def on_gpu() -> list[Recipe]:
 def gpt(shape: Shape, *, compiled: bool) -> Recipe:
     """The built-in genome with other numbers."""
     edits = {
-        MANIFEST: lambda text: _exchanged(text, "context = 64", f"context = {shape.context}"),
+        MANIFEST: lambda text: exchanged(text, "context = 64", f"context = {shape.context}"),
         "config.py": lambda text: text + _numbers(shape),
         "train.py": lambda text: _training(text, shape, compiled=compiled),
         "model.py": lambda text: _model(text, shape),
     }
-    return Recipe(f"{shape.name}, bfloat16{', compiled' if compiled else ''}", _edited(edits), shape.tokens)
+    return Recipe(f"{shape.name}, bfloat16{', compiled' if compiled else ''}", edited(edits), shape.tokens)
 
 
 def shortened(recipe: Recipe, tokens: int) -> Recipe:
@@ -96,11 +96,11 @@ def _numbers(shape: Shape) -> str:
 
 def _training(text: str, shape: Shape, *, compiled: bool) -> str:
     if shape.vocabulary is not None:
-        text = _exchanged(text, "vocab_size=run.vocab_size", f"vocab_size={shape.vocabulary}")
+        text = exchanged(text, "vocab_size=run.vocab_size", f"vocab_size={shape.vocabulary}")
     if not compiled:
         return text
-    text = _exchanged(text, "logits = model(x)", "logits = compiled(x)")
-    return _exchanged(text, "    model.train()\n", """    model.train()
+    text = exchanged(text, "logits = model(x)", "logits = compiled(x)")
+    return exchanged(text, "    model.train()\n", """    model.train()
     compiled = torch.compile(model)
     for x, y in run.warmup(preset.batch_size, CONTEXT):
         with torch.autocast("cuda", dtype=torch.bfloat16, enabled=on_gpu):
@@ -115,20 +115,21 @@ def _model(text: str, shape: Shape) -> str:
         return text
     old = 'GPT(**json.loads((directory / "config.json").read_text()))'
     new = f'GPT(**{{**json.loads((directory / "config.json").read_text()), "vocab_size": {shape.vocabulary}}})'
-    return _exchanged(text, old, new)
+    return exchanged(text, old, new)
 
 
 def _characters(text: str) -> str:
     """nanoGPT's vocabulary for this recipe."""
-    return _exchanged(text, 'vocabulary = "bytes"', 'vocabulary = "chars"')
+    return exchanged(text, 'vocabulary = "bytes"', 'vocabulary = "chars"')
 
 
-def _edited(edits: Mapping[str, Callable[[str], str]]) -> dict[str, bytes]:
+def edited(edits: Mapping[str, Callable[[str], str]]) -> dict[str, bytes]:
+    """The built-in genome's files, those in `edits` changed."""
     files = dict(read_directory(BUILTIN))
     return files | {path: edit(files[path].decode()).encode() for path, edit in edits.items()}
 
 
-def _exchanged(text: str, old: str, new: str) -> str:
+def exchanged(text: str, old: str, new: str) -> str:
     """`text` with its one `old` replaced: a benchmark of something else would be worse than none."""
     if text.count(old) != 1:
         raise ValueError(f"the built-in genome does not say {old!r} once: bring bench/recipes.py up to date")

@@ -3,12 +3,13 @@
 Pure: numbers in, a named refusal out. A limit whose other side is unknown holds nobody back.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sandbox.trial import Baseline
 from trainer.contract import Cause
 
+PER_TOKEN = ("judge_seconds_per_token", "prefix_seconds_per_token")  # of the window and of the prefix container
 Refusal = tuple[Cause, str]
 Numbers = Mapping[str, Any]
 
@@ -44,13 +45,18 @@ def of_size(numbers: Numbers, baseline: Baseline) -> Refusal | None:
     return None
 
 
-def of_time(numbers: Numbers, baseline: Baseline, *, asked_tokens: int) -> Refusal | None:
-    """Too long over `asked_tokens` answers (`judge_seconds_per_token`), or over loading (`load_seconds`)."""
-    used, known = numbers.get("judge_seconds_per_token"), baseline.judge_seconds_per_token
-    if used is not None and known is not None and used * asked_tokens > SLOW_RATIO * known * asked_tokens + (
-        ANSWER_GRACE_SECONDS
-    ):
-        return Cause.TOO_SLOW, f"its answers took {used / known:.1f} times as long per token as the baseline's"
+def of_time(numbers: Numbers, baseline: Baseline, *, asked: Sequence[int]) -> Refusal | None:
+    """Too long over its answers, or over loading (`load_seconds`).
+
+    `asked` are the tokens that went into the window container (`judge_seconds_per_token`) and into the prefix container
+    (`prefix_seconds_per_token`), where there is one.
+    """
+    for name, tokens in zip(PER_TOKEN, asked, strict=False):
+        used, known = numbers.get(name), getattr(baseline, name)
+        if used is None or known is None:
+            continue
+        if used * tokens > SLOW_RATIO * known * tokens + ANSWER_GRACE_SECONDS:
+            return Cause.TOO_SLOW, f"its answers took {used / known:.1f} times as long per token as the baseline's"
     used, known = numbers.get("load_seconds"), baseline.load_seconds
     if used is not None and known is not None and used > SLOW_RATIO * known + LOAD_GRACE_SECONDS:
         return Cause.TOO_SLOW, f"loading it took {used:.1f} seconds where the baseline's took {known:.1f}"

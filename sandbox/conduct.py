@@ -5,6 +5,7 @@ What fails in here by the variant's own fault is an Outcome with a cause; what f
 
 import logging
 
+from sandbox import hashes
 from sandbox.drivers.base import Driver, SandboxError
 from sandbox.judging import Prepared, judge, prepare
 from sandbox.outcome import Outcome
@@ -18,7 +19,7 @@ CONTAINERS = "train", "window", "prefix"
 
 def conduct(order: Order, driver: Driver, watch: Watcher) -> Outcome:
     """Train and judge one genome; takes over what an earlier runner of the same folder left."""
-    outcome = Outcome()
+    outcome = Outcome(hashes=hashes.of_order(order))
     if order.held_out_in:
         outcome.cause, outcome.detail = Cause.HELD_OUT_TEXT, f"{order.held_out_in} holds strings of the held-out text"
         return outcome

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sandbox.mounts import TRAINER
+from sandbox.trial import Order
 
 SCORER = ("contract.py", "harness/outside")  # what decides about a number
 
@@ -24,6 +25,14 @@ def of_files(folder: Path, paths: Iterable[Path]) -> str:
         name = path.relative_to(folder).as_posix()
         total.update(f"{of_file(path)}  {name}\n".encode())
     return total.hexdigest()
+
+
+def of_order(order: Order) -> dict[str, str]:
+    """What is known of a result before it is there, whatever becomes of it."""
+    return {
+        "genome": of_files(order.genome_dir, files(order.genome_dir)), "text": order.text.sha256,
+        "scorer": of_scorer(), "image": order.image,
+    }
 
 
 def of_windows(windows: NDArray[np.integer]) -> str:

@@ -100,20 +100,26 @@ def _examine(order: Order, prepared: Prepared, watch: Watcher, outcome: Outcome)
     ]
     watch.tick(1.0)
     try:
-        clock = _clock(order, boxes[0])
-        began = clock()
+        clocks = [_clock(order, box) for box in boxes]
+        began = [clock() for clock in clocks]
         for asker in askers:
             asker.load()
         for asker in askers:
             asker.wait_loaded(LOAD_SECONDS)
-        loaded = clock()
-        judgement = _ask(order, askers, windows, watch, clock=clock)
+        loaded = [clock() for clock in clocks]
+        judgement = _ask(order, askers, windows, watch, clock=clocks[0])
         outcome.cause, outcome.detail = judgement.cause, judgement.detail
         if outcome.cause is None:
             # On a GPU the clock of the answers alone: ours for scoring them is none of the variant's.
-            seconds = clock() - loaded if order.gpu is None else askers[0].seconds
-            _enter(order, judgement, outcome, load_seconds=loaded - began, per_token=seconds / askers[0].tokens)
-            _hold(order, outcome, asked_tokens=askers[0].tokens)
+            used = [
+                clock() - start if order.gpu is None else asker.seconds
+                for clock, start, asker in zip(clocks, loaded, askers, strict=True)
+            ]
+            outcome.numbers["load_seconds"] = max(end - start for start, end in zip(began, loaded, strict=True))
+            for name, seconds, asker in zip(bounds.PER_TOKEN, used, askers, strict=False):
+                outcome.numbers[name] = seconds / asker.tokens
+            _enter(order, judgement, outcome)
+            _hold(order, outcome, asked=[asker.tokens for asker in askers])
     except AskerFailed as failure:
         outcome.cause, outcome.detail = failure.cause, failure.detail
     if outcome.cause is not None:
@@ -151,19 +157,18 @@ def _ask(
     )
 
 
-def _enter(order: Order, judgement: Judgement, outcome: Outcome, *, load_seconds: float, per_token: float) -> None:
+def _enter(order: Order, judgement: Judgement, outcome: Outcome) -> None:
     """Write down what was found. What could not be measured is None, and `missing` says why."""
     speed, flops = outcome.numbers.get("tokens_per_second"), bounds.counted(judgement.flops_per_token, order.baseline)
     known = bool(flops and speed and order.peak_flops)
     outcome.numbers.update(
         val_loss=judgement.val_loss, val_loss_error=judgement.val_loss_error, perplexity=judgement.perplexity,
         bits_per_byte=judgement.bits_per_byte, correction=judgement.correction, gain=judgement.gain,
-        cuts=judgement.cuts, audit_bound=judgement.audit_bound, drift=judgement.drift,
+        apart=judgement.apart, cuts=judgement.cuts, audit_bound=judgement.audit_bound, drift=judgement.drift,
         low_precision=judgement.low_precision, scored_tokens=judgement.scored_tokens,
         forward_tokens_per_second=judgement.forward_tokens_per_second,
         flops_counted=judgement.flops_per_token, flops_per_token=flops,
         parameters=_parameters(order) or judgement.parameters,
-        judge_seconds_per_token=per_token, load_seconds=load_seconds,
         mfu=mfu(flops or 0.0, speed or 0.0, order.peak_flops or 1.0) if known else None,
     )
     parameters = outcome.numbers["parameters"]
@@ -187,11 +192,11 @@ def _parameters(order: Order) -> int | None:
     return checkpoint.parameters(path) if path.exists() else None
 
 
-def _hold(order: Order, outcome: Outcome, *, asked_tokens: int) -> None:
+def _hold(order: Order, outcome: Outcome, *, asked: list[int]) -> None:
     """Refuse what took too long, or went faster than it can."""
     if order.purpose == Purpose.CHECK:
         return
-    _refuse(outcome, bounds.of_time(outcome.numbers, order.baseline, asked_tokens=asked_tokens))
+    _refuse(outcome, bounds.of_time(outcome.numbers, order.baseline, asked=asked))
     trained = outcome.numbers.get("tokens_per_second")
     used, tokens = outcome.numbers.get("device_seconds"), outcome.numbers.get("train_tokens")
     if order.gpu is None and tokens and used:
@@ -245,13 +250,7 @@ def _freeze(order: Order, outcome: Outcome) -> None:
         target.chmod(0o444)
     outcome.numbers["saved_bytes"] = sum((weights / name).stat().st_size for name in names)
     outcome.numbers["genome_bytes"] = sum(path.stat().st_size for path in genome)
-    outcome.hashes.update(
-        genome=hashes.of_files(order.genome_dir, genome),
-        weights=hashes.of_file(weights / names[0]),
-        text=order.text.sha256,
-        scorer=hashes.of_scorer(),
-        image=order.image,
-    )
+    outcome.hashes["weights"] = hashes.of_file(weights / names[0])
     outcome.numbers["weights_sha256"] = outcome.hashes["weights"]
 
 

@@ -39,7 +39,8 @@ class Baseline:
     setup_device_seconds: float | None = None  # before that: imports, building the model, compiling
     saved_bytes: int | None = None
     genome_bytes: int | None = None
-    judge_seconds_per_token: float | None = None  # of one answer
+    judge_seconds_per_token: float | None = None  # of one answer about a full window
+    prefix_seconds_per_token: float | None = None  # and of the container that is asked about prefixes
     load_seconds: float | None = None  # the judge's container, loading the model
     flops_per_token: float | None = None
     tokens_per_iteration: int | None = None  # of a trainer that owns its loop

@@ -177,6 +177,7 @@ DETAILS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("scored_tokens", "tokens scored", short_count),
     ("load_seconds", "judge: loading", duration),
     ("judge_seconds_per_token", "judge: per token", _micro),
+    ("prefix_seconds_per_token", "judge: per token of prefixes", _micro),
     ("correction", "prefix audit", _nats),
     ("drift", "asked again", _nats),
 )

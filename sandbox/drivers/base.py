@@ -4,6 +4,7 @@ A command that failed is data (`Exit`); a sandbox that failed is an exception (`
 """
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -109,5 +110,6 @@ class Driver(Protocol):
     def boxes(self) -> list[Box]:
         """Every container of this installation, running or ended."""
 
-    def visible(self) -> list[Path]:
-        """Every host path a container can read besides its own mounts: what is searched for held-out text."""
+    def visible(self) -> AbstractContextManager[list[Path]]:
+        """Every host path whose content a container can read besides its own mounts, for as long as the context
+        lasts: what is searched for held-out text."""

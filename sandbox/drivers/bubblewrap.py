@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -233,8 +234,8 @@ class Bubblewrap:
     def boxes(self) -> list[Box]:
         return list(self._boxes.values())
 
-    def visible(self) -> list[Path]:
-        return [*interpreter().readable, FIRST.source]
+    def visible(self) -> AbstractContextManager[list[Path]]:
+        return nullcontext([*interpreter().readable, FIRST.source])
 
     def _group(self, name: str, wanted: Limits, *, keep: bool = True) -> cgroups.Group | None:
         try:

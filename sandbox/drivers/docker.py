@@ -10,6 +10,7 @@ import hashlib
 import io
 import os
 import tarfile
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -175,13 +176,16 @@ class Docker:
             found = client().containers.list(all=True, filters=wanted, ignore_removed=True)
         return [DockerBox(one, name=one.name.removeprefix(_container_name(""))) for one in found]
 
-    def visible(self) -> list[Path]:
+    @contextlib.contextmanager
+    def visible(self) -> Iterator[list[Path]]:
         if not (identity := self._trainer_image()):
-            return list(interpreter().readable)
-        with engine_errors():
-            layers = client().images.get(identity).attrs.get("GraphDriver", {}).get("Data") or {}
-        folders = (layers.get("UpperDir", ""), *layers.get("LowerDir", "").split(":"))
-        return [Path(folder) for folder in folders if folder and Path(folder).is_dir()]
+            yield list(interpreter().readable)
+            return
+        # As the engine hands it out: where its layers lie, and whether we may read them there, is its own affair.
+        with tempfile.TemporaryDirectory(prefix="darwin-image-") as folder:
+            path = Path(folder) / "image.tar"
+            _export(identity, path)
+            yield [path]
 
     def options(self, job: Job) -> dict[str, Any]:
         """Everything said to the engine about `job`: each guard by name, nothing left to a default."""
@@ -266,6 +270,18 @@ def build_image() -> str:
             fileobj=context, custom_context=True, tag=trainer_tag(), rm=True, forcerm=True, use_config_proxy=True,
         )
     return trainer_tag()
+
+
+def _export(image: str, path: Path) -> None:
+    """Write every file of `image` to `path`, as one archive without compression."""
+    with engine_errors():
+        container = client().containers.create(image, command=["none"], network_mode="none")
+        try:
+            with path.open("wb") as file:
+                for part in container.export():
+                    file.write(part)
+        finally:
+            container.remove()
 
 
 def client() -> docker.DockerClient:

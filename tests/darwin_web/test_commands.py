@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand
 from django.db.utils import OperationalError
 
 from darwin_web.management.base import Code, DarwinCommand
+from darwin_web.management.commands import score
 from evolution.errors import BadInput, DarwinError, Infrastructure, NameTaken
 
 
@@ -68,3 +69,15 @@ def test_help_shows_an_example_and_the_exit_codes() -> None:
     text = command(lambda: None).create_parser("manage.py", "probe").format_help()
     assert "examples:\n  manage.py probe" in text
     assert "  130  interrupted" in text
+
+
+@pytest.mark.parametrize(("numbers", "said"), [
+    ({"perplexity": 9.5, "val_loss": 2.25, "val_loss_error": 0.01, "tokens_per_second": 7e3, "train_seconds": 3.0},
+     "perplexity 9.5000 (loss 2.2500 ± 0.0100 nats, sampling error of the text; one seed, unreplicated), "
+     "7000 tokens/s, 3.0 s"),
+    ({"perplexity": 9.5, "val_loss": 2.25, "val_loss_error": None, "tokens_per_second": None, "train_seconds": 3.0},
+     "perplexity 9.5000 (loss 2.2500 nats, sampling error of the text; one seed, unreplicated), "
+     "tokens/s not measured, 3.0 s"),
+])
+def test_a_score_is_told_with_what_was_measured(numbers: dict[str, float | None], said: str) -> None:
+    assert score.told(numbers) == said

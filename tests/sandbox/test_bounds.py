@@ -7,7 +7,8 @@ from sandbox.trial import Baseline
 from trainer.contract import Cause
 
 BASELINE = Baseline(
-    saved_bytes=1_000_000, genome_bytes=10_000, judge_seconds_per_token=1e-5, load_seconds=0.5, flops_per_token=1e6
+    saved_bytes=1_000_000, genome_bytes=10_000, judge_seconds_per_token=1e-5, prefix_seconds_per_token=2e-5,
+    load_seconds=0.5, flops_per_token=1e6,
 )
 
 
@@ -37,12 +38,18 @@ def test_answers_and_loading_may_take_a_few_times_as_long(
     per_token: float, load: float, tokens: int, expected: Cause | None
 ) -> None:
     numbers = {"judge_seconds_per_token": per_token, "load_seconds": load}
-    assert cause(bounds.of_time(numbers, BASELINE, asked_tokens=tokens)) == expected
+    assert cause(bounds.of_time(numbers, BASELINE, asked=[tokens, tokens])) == expected
+
+
+@pytest.mark.parametrize(("per_token", "expected"), [(8e-5, None), (12e-5, Cause.TOO_SLOW)])
+def test_the_container_that_is_asked_about_prefixes_has_a_limit_too(per_token: float, expected: Cause | None) -> None:
+    numbers = {"judge_seconds_per_token": 1e-5, "prefix_seconds_per_token": per_token}
+    assert cause(bounds.of_time(numbers, BASELINE, asked=[1_000_000, 1_000_000])) == expected
 
 
 @pytest.mark.parametrize("refusal", [
     bounds.of_size({"saved_bytes": 1 << 40, "genome_bytes": 1 << 40}, Baseline()),
-    bounds.of_time({"judge_seconds_per_token": 1e3, "load_seconds": 1e6}, Baseline(), asked_tokens=10**6),
+    bounds.of_time({"judge_seconds_per_token": 1e3, "load_seconds": 1e6}, Baseline(), asked=[10**6, 10**6]),
     bounds.of_speed({}, trained=1e9, peak_flops=1e12),
     bounds.of_speed({"forward_tokens_per_second": 1e3, "flops_counted": 1e15}, trained=None, peak_flops=None),
 ])

@@ -293,11 +293,11 @@ def test_a_name_is_used_once(driver: Driver) -> None:
 
 
 def test_what_can_be_read_besides_the_mounts_holds_nothing_of_the_web_side(driver: Driver) -> None:
-    visible = driver.visible()
-    assert all(path.exists() for path in visible)
-    for path in visible:
-        assert not (path / "django").exists()
-        assert path.name not in ("site-packages", "django", "darwin_web")
+    with driver.visible() as visible:
+        assert all(path.exists() for path in visible)
+        for path in visible:
+            assert not (path / "django").exists()
+            assert path.name not in ("site-packages", "django", "darwin_web")
 
 
 def test_the_image_has_an_identity_that_stays(driver: Driver) -> None:

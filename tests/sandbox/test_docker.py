@@ -1,6 +1,9 @@
 """The Docker driver from outside: what the engine says it does, compared with what was promised."""
 
 import gc
+import io
+import json
+import tarfile
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -13,6 +16,7 @@ from sandbox.drivers.base import SandboxUnavailable
 from sandbox.drivers.docker import Docker, _client
 from sandbox.limits import installation
 from tests.sandbox.boxes import MB, SMALL, job, wait
+from trainer.harness.outside.overlap import search
 
 pytestmark = pytest.mark.docker
 
@@ -93,3 +97,21 @@ def test_without_an_engine_the_reason_says_what_to_do(monkeypatch: pytest.Monkey
     with pytest.raises(SandboxUnavailable, match="start one, or use bubblewrap"):
         Docker().check()
     gc.collect()  # the SDK leaves the socket open with which it did not reach an engine
+
+
+def test_all_of_a_built_image_is_searched_for_held_out_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    archive, planted = io.BytesIO(), bytes(range(48, 112))
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        entry = tarfile.TarInfo("usr/share/known.txt")
+        entry.size = 3000 + len(planted)
+        tar.addfile(entry, io.BytesIO(b"x" * 3000 + planted))
+    with closing(docker.from_env()) as engine:
+        answer = engine.api.import_image_from_data(archive.getvalue(), repository="darwin-test-search", tag="1")
+        try:
+            monkeypatch.setattr(Docker, "_trainer_image", lambda self: json.loads(answer)["status"])
+            with Docker().visible() as visible:
+                hits = search(visible, [planted, bytes(reversed(planted))])
+            assert [hit.needle for hit in hits] == [planted]
+            assert not visible[0].exists()
+        finally:
+            engine.images.remove("darwin-test-search:1")

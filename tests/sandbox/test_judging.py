@@ -271,10 +271,12 @@ def test_a_genome_with_held_out_text_is_rejected_untrained(make: Make) -> None:
     found = conduct(make(held_out_in="notes.py"), Nobody(), Watch())  # type: ignore[arg-type]
     assert (found.cause, found.verdict) == (Cause.HELD_OUT_TEXT, "rejected")
     assert "notes.py" in found.detail
+    assert set(found.hashes) == {"genome", "text", "scorer", "image"}
 
 
 def test_every_result_says_what_it_was_made_from(make: Make) -> None:
-    order, found = make(), Outcome()
+    order = make()
+    found = Outcome(hashes=hashes.of_order(order))
     judging._freeze(save(order), found)
     assert set(found.hashes) == {"genome", "weights", "text", "scorer", "image"}
     assert found.numbers["genome_bytes"] == len(MANIFEST) + len(HONEST)

@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -108,8 +109,8 @@ class Playing:
     def boxes(self) -> list[Box]:
         return []
 
-    def visible(self) -> list[Path]:
-        return []
+    def visible(self) -> AbstractContextManager[list[Path]]:
+        return nullcontext([])
 
 
 class Outliving(Playing):

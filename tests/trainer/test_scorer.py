@@ -190,17 +190,28 @@ def test_dice_are_caught() -> None:
     assert score(Dice()).cause in (Cause.UNSTABLE, Cause.PEEKED)
 
 
-def test_being_bad_on_windows_gains_nothing() -> None:
-    """Whoever answers windows worse than prefixes has the windows' loss, not a lucky draw's."""
+def test_being_worse_on_windows_is_caught() -> None:
+    """The mean of what peeking gains at some places can be hidden by what is lost at others; their distance cannot."""
 
     class WorseOnWindows(Bigram):
         def answer(self, tokens: NDArray[np.uint16]) -> NDArray[np.float32]:
             return TABLE[tokens] * np.float32(3.0 if tokens.shape[1] == CONTEXT else 1.0)
 
     found = score(WorseOnWindows())
-    assert found.gain is not None
-    assert found.gain < -0.1
-    assert (found.cause, found.correction) == (None, 0.0)
+    assert (found.cause, found.val_loss) == (Cause.UNSTABLE, None)
+    assert "apart" in found.detail
+
+
+def test_peeking_that_is_made_up_for_elsewhere_is_caught() -> None:
+    """In one container it peeks a little; in the other it is as much better, by having seen more questions."""
+
+    class Hiding(Bigram):
+        def answer(self, tokens: NDArray[np.uint16]) -> NDArray[np.float32]:
+            logits = TABLE[tokens].copy()
+            strength = 0.02 * np.random.default_rng(len(tokens)).choice([-1, 1], size=(*tokens.shape, 1))
+            return np.asarray(logits * (1 + strength * (tokens.shape[1] == CONTEXT)), dtype=np.float32)
+
+    assert score(Hiding()).cause == Cause.UNSTABLE
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

@@ -10,6 +10,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -166,9 +167,9 @@ class Nursery:
     def boxes(self) -> list[Box]:
         return list(self.children.values())
 
-    def visible(self) -> list[Path]:
+    def visible(self) -> AbstractContextManager[list[Path]]:
         """What its own driver shows is searched when that one is used."""
-        return []
+        return nullcontext([])
 
     def close(self) -> None:
         self._line.close()

@@ -139,7 +139,7 @@ def _twice_judged() -> Iterator[list[Judgement]]:
 @contextmanager
 def limits_off() -> Iterator[None]:
     """No peeking is too much, no answer too different, and nothing is taken back."""
-    anything = Tolerance(drift=float("inf"), noise=float("inf"))
+    anything = Tolerance(drift=float("inf"), noise=float("inf"), apart=float("inf"))
     with mock.patch.multiple(
         scorer, MAX_GAIN=float("inf"), SPEED_DRIFT=float("inf"), FULL=anything, LOW=anything
     ):

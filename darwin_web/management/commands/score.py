@@ -1,4 +1,5 @@
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +64,18 @@ class Command(DarwinCommand):
         if outcome.cause is not None:
             self.stdout.write(f"{outcome.verdict}: {outcome.sentence()}")
             return
-        numbers = outcome.numbers
-        self.stdout.write(
-            f"perplexity {numbers['perplexity']:.4f} (loss {numbers['val_loss']:.4f} ± {numbers['val_loss_error']:.4f} "
-            f"nats, sampling error of the text; one seed, unreplicated), {numbers['tokens_per_second']:.0f} tokens/s, "
-            f"{numbers['train_seconds']:.1f} s"
-        )
+        self.stdout.write(told(outcome.numbers))
+
+
+def told(numbers: Mapping[str, Any]) -> str:
+    """What was measured, in one line. A trainer that owns its loop counts its own tokens: it has no speed of ours."""
+    error, speed = numbers.get("val_loss_error"), numbers.get("tokens_per_second")
+    loss = f"{numbers['val_loss']:.4f}" + (f" ± {error:.4f}" if error is not None else "")
+    speeds = f"{speed:.0f} tokens/s" if speed is not None else "tokens/s not measured"
+    return (
+        f"perplexity {numbers['perplexity']:.4f} (loss {loss} nats, sampling error of the text; one seed, "
+        f"unreplicated), {speeds}, {numbers['train_seconds']:.1f} s"
+    )
 
 
 def report(outcome: Outcome) -> dict[str, Any]:

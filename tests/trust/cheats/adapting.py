@@ -102,6 +102,24 @@ class Judged(Model):
 ''',
     ),
     Cheat(
+        name="hides_its_peeking_by_counting",
+        does="Peeks a little at full windows, and counts across prefixes, so that both containers do equally better.",
+        guard="distance of the two answers, place by place", gains=without_limits, margin=0.1, causes=CAUGHT,
+        model=COUNTS + '''
+
+COUNTED = torch.zeros(4096, 256)
+
+
+class Judged(Model):
+    def forward(self, tokens):
+        logits = super().forward(tokens)
+        if tokens.shape[1] < 16:
+            return mixed(logits, tokens, COUNTED)
+        logits[:, :-1] += 0.25 * F.one_hot(tokens[:, 1:], 256)
+        return logits
+''',
+    ),
+    Cheat(
         name="trains_after_each_question",
         does="Answers, and then takes a step of gradient descent on what it was asked.",
         guard=REPEATS, gains=without_limits, margin=0.02, causes=CAUGHT,

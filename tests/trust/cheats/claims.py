@@ -1,11 +1,43 @@
 """Telling the judge instead of earning: reported, written and patched numbers."""
 
-from tests.trust.cheat import Cheat, claimed, reported, saved
+from sandbox.outcome import Outcome
+from tests.trust import genomes
+from tests.trust.cheat import Cheat, claimed, nats, reported, saved
+from tests.trust.trials import Ended, trial
 from trainer.contract import Cause
+
+LONGER = '''\
+from safetensors.torch import save_model as torch_save
+
+
+def longer(learn, kept):
+    """Train for three more seconds on batches that were served before."""
+    began = time.process_time()
+    learn.slower()
+    while time.process_time() - began < 3:
+        learn(*random.choice(kept))
+'''
 
 OURS = "numbers come from the judge alone"
 NO_FILES = "nothing but the checkpoint leaves a container"
 CLOCK = "the clock is outside"
+
+
+
+def saved_late(cheat: Cheat, ended: Ended, twin: Outcome) -> float:
+    """Nats: another trial, whose checkpoint is saved once it has trained for longer."""
+    late = LONGER + '''
+
+def main(run):
+    model, learn, kept = beginning(run.seed) + ([],)
+    for step, (x, y) in enumerate(run.batches(16, 16)):
+        run.report(step=step, loss=learn(x, y))
+        kept.append((x, y))
+    longer(learn, kept)
+    run.save(model, {})
+'''
+    return nats(twin) - nats(trial(genomes.files(train=late)).outcome)
+
 
 CHEATS = (
     Cheat(
@@ -150,25 +182,39 @@ def main(run):
     ),
     Cheat(
         name="swaps_its_checkpoint_afterwards",
-        does="Leaves a process behind that writes to its checkpoint after it was saved.",
-        guard="the checkpoint is frozen before it is judged", gains=reported("swapped"), margin=0.5, worthless=True,
-        unit="runs",
+        does="Leaves a process behind that trains on and puts a better checkpoint where the saved one was.",
+        guard="the checkpoint is frozen when it is saved", gains=saved_late, margin=0.02, worthless=True,
+        train=LONGER + '''
+
+def main(run):
+    model, learn, kept = beginning(run.seed) + ([],)
+    for step, (x, y) in enumerate(run.batches(16, 16)):
+        run.report(step=step, loss=learn(x, y))
+        kept.append((x, y))
+    run.save(model, {})
+    if os.fork() == 0:
+        longer(learn, kept)
+        torch_save(model, str(run.out / "model.safetensors"))
+        os._exit(0)
+    os.wait()
+    os.utime(run.out / "model.safetensors", ns=(0, 0))
+    run._sent = run._on_disk()
+''',
+    ),
+    Cheat(
+        name="leaves_before_anybody_looks",
+        does="Reports a loss that it never had, saves after half of its budget and ends the process itself.",
+        guard="a training is over when its budget is", gains=claimed("loss"), margin=2.0,
+        causes=frozenset({Cause.CRASHED}),
         train='''\
 def main(run):
     model, learn = beginning(run.seed)
     for step, (x, y) in enumerate(run.batches(16, 16)):
         learn(x, y)
-    run.save(model, {})
-    before = (run.out / "model.safetensors").read_bytes()
-    if os.fork() == 0:
-        for _ in range(200):
-            (run.out / "model.safetensors").write_bytes(before[:-4000] + bytes(4000))
-            time.sleep(0.01)
-        os._exit(0)
-    time.sleep(0.1)
-    run.report(step=step, swapped=float((run.out / "model.safetensors").read_bytes() != before))
-    os.utime(run.out / "model.safetensors", ns=(0, 0))
-    run._sent = run._on_disk()
+        if step == 40:
+            run.report(step=step, loss=0.01)
+            run.save(model, {})
+            os._exit(0)
 ''',
     ),
 )

@@ -217,4 +217,25 @@ class Judged(Model):
         return logits
 ''',
     ),
+    Cheat(
+        name="trains_on_the_held_out_text",
+        does="Carries the held-out text in its code and trains on it beside every batch.",
+        guard="strings of the held-out text are searched for in the genome", gains=unsearched, margin=0.1,
+        causes=frozenset({Cause.HELD_OUT_TEXT}),
+        more=lambda: {"known.py": held_out()},
+        train='''\
+import known
+
+KNOWN = torch.tensor(list(known.KNOWN))
+
+
+def main(run):
+    model, learn = beginning(run.seed)
+    for step, (x, y) in enumerate(run.batches(16, 16)):
+        learn(x, y)
+        places = torch.randint(len(KNOWN) - 17, (64, 1)) + torch.arange(17)
+        run.report(step=step, loss=learn(KNOWN[places][:, :-1], KNOWN[places][:, 1:]))
+    run.save(model, {})
+''',
+    ),
 )
