@@ -104,11 +104,13 @@ def cancel_waiting(experiment: Experiment, *, actor: str, reason: str) -> None:
             continue  # somebody moved it in this moment; its next station sees that the experiment is over
 
 
-def note(experiment: Experiment, reason: str) -> None:
-    """Say on the experiment's page why it does not get on; an empty reason takes the note back."""
-    if Experiment.objects.filter(pk=experiment.pk, status=E.RUNNING).exclude(reason=reason).update(reason=reason):
-        experiment.reason = reason
-        live.publish(experiment.pk, kind="experiment.changed", event=None, variant=None)
+def note(experiment: Experiment, reason: str) -> bool:
+    """Say on the experiment's page why it does not get on; an empty reason takes the note back. Whether it is new."""
+    if not Experiment.objects.filter(pk=experiment.pk, status=E.RUNNING).exclude(reason=reason).update(reason=reason):
+        return False
+    experiment.reason = reason
+    live.publish(experiment.pk, kind="experiment.changed", event=None, variant=None)
+    return True
 
 
 @transaction.atomic

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,9 +36,10 @@ RESPONSE_FORMAT: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class OpenAIAgent:
-    """Asks one model for one proposal per brief."""
+    """Asks one model for one proposal per brief; `about` gives the model whose calls are recorded for that brief."""
 
     model: Model
+    about: Callable[[Brief], Model] | None = None
 
     @property
     def name(self) -> str:
@@ -49,13 +50,14 @@ class OpenAIAgent:
 
         A reply that is no proposal goes back once with the reason. The tokens of both count.
         """
+        model = self.about(brief) if self.about else self.model
         asked = messages(brief)
         tokens_in = tokens_out = 0
         cost = 0.0
         for ask in range(ASKS):
             text = ""
             try:
-                answer = self.model.ask(asked, purpose=_purpose(brief, ask), schema=RESPONSE_FORMAT)
+                answer = model.ask(asked, purpose=_purpose(brief, ask), schema=RESPONSE_FORMAT)
                 text, tokens_in, tokens_out = answer.text, tokens_in + answer.tokens_in, tokens_out + answer.tokens_out
                 cost += answer.cost_usd
                 return reply.proposal(
@@ -65,7 +67,8 @@ class OpenAIAgent:
             except Unusable as error:
                 if not text:
                     tokens_in, tokens_out = tokens_in + error.tokens_in, tokens_out + error.tokens_out
-                error.tokens_in, error.tokens_out = tokens_in, tokens_out
+                    cost += error.cost_usd
+                error.tokens_in, error.tokens_out, error.cost_usd = tokens_in, tokens_out, cost
                 if ask + 1 == ASKS:
                     raise
                 asked = [*asked, *_again(text, str(error))]
