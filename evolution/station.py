@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from evolution import breeding, contests, experiments, generations, journal, live, preflight, rounds, spending
+from evolution.agents.base import AgentUnavailable
 from evolution.errors import DarwinError, StaleTransition
 from evolution.models import Event, Experiment, ExperimentStatus, Status
 
@@ -68,12 +69,21 @@ def _step(experiment: Experiment) -> bool:
     drafted = experiment.variants.filter(status=Status.DRAFTED).select_related("experiment", "parent", "generation")
     screened = [preflight.screen(variant) for variant in drafted]
     before = _size(experiment)
-    filled = breeding.breed(experiment, at_most=1)
+    trouble: AgentUnavailable | None = None
+    filled = False
+    try:
+        filled = breeding.breed(experiment, at_most=1)
+    except AgentUnavailable as error:
+        trouble = error  # what needs no agent goes on
     if _size(experiment) > before:
         return True
     if generations.close_generation(experiment, filled=filled):
         return True
-    return contests.step(experiment) or bool(screened)
+    if contests.step(experiment) or screened:
+        return True
+    if trouble is not None:
+        raise trouble
+    return False
 
 
 def _size(experiment: Experiment) -> tuple[int, int]:

@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evolution.agents import providers
+from evolution.agents import providers, writing
 from evolution.agents.base import Agent, Brief
 from evolution.agents.builtin import BuiltinAgent
+from evolution.agents.chunk_agent import ChunkAgent
 from evolution.agents.model import Model
 from evolution.agents.openai_agent import OpenAIAgent
 from evolution.agents.providers import OPENAI
@@ -43,7 +44,15 @@ def agent_for(experiment: Experiment, strategy: Strategy) -> Agent:
         target = experiment.variants.get(number=brief.target)
         return model_for(experiment, strategy, target=target, proposer=brief.proposer)
 
-    return OpenAIAgent(model, about=about)
+    if strategy.mode == writing.CHUNKS:
+        return ChunkAgent(model, about, strategy.chunk_probability, strategy.instructions)
+    return OpenAIAgent(model, about, _mode(strategy), strategy.instructions)
+
+
+def _mode(strategy: Strategy) -> str:
+    if strategy.mode not in writing.SCHEMAS:
+        raise BadInput(f"the strategy {strategy.name!r} asks a language model in mode {strategy.mode}: choose another")
+    return strategy.mode
 
 
 def model_for(

@@ -99,11 +99,8 @@ def listed(environment: Environment = os.environ) -> dict[str, Provider]:
 
 
 def key_variables(environment: Environment = os.environ) -> frozenset[str]:
-    """The variables that hold keys of the file's providers; of a file that cannot be read, none."""
-    try:
-        return frozenset(one.key_env for one in listed(environment).values() if one.key_env)
-    except BadInput:
-        return frozenset()
+    """The variables that hold keys of the file's providers. BadInput for a bad file: what it would name may leak."""
+    return frozenset(one.key_env for one in listed(environment).values() if one.key_env)
 
 
 def _provider(name: str, given: Any, file: str) -> Provider:

@@ -1,5 +1,6 @@
 """The OpenAI agent against a server of our own."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -222,3 +223,41 @@ def test_a_server_says_when_to_come_back(stub: Stub, brief: Brief) -> None:
     with pytest.raises(AgentUnavailable) as caught:
         agent(stub).propose(brief)
     assert caught.value.retry_after == 7
+
+
+def in_mode(stub: Stub, mode: str, instructions: str = "") -> OpenAIAgent:
+    return OpenAIAgent(OpenAIModel(name="tiny", key="none", base_url=stub.url), mode=mode, instructions=instructions)
+
+
+@pytest.mark.parametrize("mode", ["edits", "diff", "file"])
+def test_each_mode_asks_for_its_own_form(mode: str, stub: Stub, brief: Brief) -> None:
+    in_mode(stub, mode).propose(brief)
+    schema = stub.asked[0]["response_format"]["json_schema"]["schema"]
+    told = stub.asked[0]["messages"][0]["content"]
+    key = {"edits": "edits", "diff": "diff", "file": "files"}[mode]
+    assert key in schema["properties"]
+    assert f'"{key}": ' in told.split("Answer with one JSON object")[1]
+    assert "{{" not in told
+
+
+def test_whole_files_are_taken_as_they_are(stub: Stub, brief: Brief) -> None:
+    whole = {"path": "train.py", "content": "learning_rate = 9\n"}
+    reply = {"hypothesis": "h", "rationale": "", "expected": "", "files": [whole]}
+    stub.answer = lambda _: says(json.dumps(reply))
+    assert in_mode(stub, "file").propose(brief).files["train.py"] == b"learning_rate = 9\n"
+    stub.answer = lambda _: says("It is simpler.\n\n### train.py\n```python\nlearning_rate = 9\n```\n")
+    assert in_mode(stub, "file").propose(brief).files["train.py"] == b"learning_rate = 9\n"
+    with pytest.raises(Unusable):  # as edits a file in a fence is no more than a quotation
+        in_mode(stub, "edits").propose(brief)
+
+
+def test_a_diff_in_json_is_applied(stub: Stub, brief: Brief) -> None:
+    line = next(line for line in brief.files["train.py"].decode().splitlines() if line.startswith("learning_rate"))
+    diff = f"--- a/train.py\n+++ b/train.py\n@@ -7,1 +7,1 @@\n-{line}\n+learning_rate = 9\n"
+    stub.answer = lambda _: says(json.dumps({"hypothesis": "h", "rationale": "", "expected": "", "diff": diff}))
+    assert b"learning_rate = 9\n" in in_mode(stub, "diff").propose(brief).files["train.py"]
+
+
+def test_a_strategys_own_instructions_are_part_of_the_rules(stub: Stub, brief: Brief) -> None:
+    in_mode(stub, "edits", "Only touch the optimiser.").propose(brief)
+    assert "Only touch the optimiser." in stub.asked[0]["messages"][0]["content"]
