@@ -126,11 +126,16 @@ def _remember(call: Call) -> None:
     remember(call.experiment, "call.ended", actor=actor[:200], data=described(call))
 
 
-def spent(calls: QuerySet[Call]) -> float:
-    """US dollars that `calls` cost, with what is set aside for those under way."""
+def total() -> Sum:
+    """US dollars that calls cost, with what is set aside for those under way, for an aggregate."""
     counted = Case(When(state=CallState.RESERVED, then=F("reserved_usd")), default=Coalesce("cost_usd", 0.0),
                    output_field=FloatField())
-    return float(calls.aggregate(sum=Sum(counted, default=0.0))["sum"])
+    return Sum(counted, default=0.0)
+
+
+def spent(calls: QuerySet[Call]) -> float:
+    """US dollars that `calls` cost, with what is set aside for those under way."""
+    return float(calls.aggregate(sum=total())["sum"])
 
 
 def in_a_day(calls: QuerySet[Call]) -> QuerySet[Call]:

@@ -205,7 +205,7 @@ class OpenAIModel:
 
     def _refused(self, error: APIStatusError) -> AgentUnavailable:
         passes = (error.status_code in AGAIN or error.status_code >= 500) and error.code != NO_MONEY
-        return self._unavailable(f"{error.status_code}: {_said(error)}", passes=passes, after=retry_after(error))
+        return self._unavailable(_said(error), passes=passes, after=retry_after(error))
 
     def _unavailable(
         self, said: str, *, passes: bool = False, counted: bool = True, after: float | None = None
