@@ -32,7 +32,7 @@ def thought_of(experiment: Experiment) -> dict[str, Any]:
     found = thoughts.latest(experiment)
     if found is None:
         return {"call": 0, "seq": 0}
-    who = f"a{found['proposer']}" if found["proposer"] is not None else found["strategy"] or "A model"
+    who = f"a{found['proposer']}" if found["proposer"] is not None else "The model"
     verb = (DOES if found["thinking"] else DID).get(found["purpose"], "is asked about")
     about = f"v{found['target']}" if found["target"] is not None else "this experiment"
     return {

@@ -212,10 +212,10 @@ class OpenAIModel:
     ) -> AgentUnavailable:
         # A server may repeat the key it was given.
         shown = said.replace(self.key, "…") if self.key else said
-        error = AgentUnavailable(
-            f"{self.name} could not be asked ({shown}): check its address, key and name (OPENAI_BASE_URL, "
-            "OPENAI_API_KEY and DARWIN_MODEL, or DARWIN_PROVIDERS)"
+        todo = "it is asked again later" if passes else (
+            "check its address, key and name (OPENAI_BASE_URL, OPENAI_API_KEY and DARWIN_MODEL, or DARWIN_PROVIDERS)"
         )
+        error = AgentUnavailable(f"{self.name} could not be asked ({shown}): {todo}")
         error.passes, error.counted, error.retry_after = passes, counted, after
         return error
 

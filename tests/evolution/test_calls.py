@@ -11,11 +11,12 @@ import pytest
 from django.db import connections
 from django.utils import timezone
 
-from evolution import journal, prices, rows, spending, strategies, thoughts
+from evolution import experiments, journal, prices, rows, spending, station, strategies, thoughts
 from evolution.agents import model_for
 from evolution.agents.base import AgentUnavailable, BudgetSpent, Unusable
 from evolution.agents.model import Model
 from evolution.models import Call, CallState, Check, Event, Experiment, Transition
+from evolution.options import Options
 from evolution.restore import restore
 from evolution.spending import Asked
 from tests import cast
@@ -316,3 +317,27 @@ def closing(work: Callable[[], T]) -> T:
         return work()
     finally:
         connections.close_all()
+
+
+def test_the_station_says_that_a_budget_is_spent_asks_nobody_and_goes_on_when_it_is_raised(
+    experiment: Experiment, stub: Stub
+) -> None:
+    cast.bred(experiment)
+    priced(0.0, 1_000.0)
+    budget(experiment, budget_usd=1.0)
+    for _ in range(2):
+        station.look()
+    experiment.refresh_from_db()
+    assert "the budget of $1.00" in experiment.reason
+    assert not stub.asked
+    budget(experiment, budget_usd=100.0)
+    station.look()
+    experiment.refresh_from_db()
+    assert stub.asked
+    assert "budget" not in experiment.reason
+
+
+def test_a_resume_may_change_budgets(experiment: Experiment) -> None:
+    again = experiments.rejoin(Options(name=experiment.name, budget_usd=3.0), actor="user:olga")
+    assert again.budget_usd == 3.0
+    assert Experiment.objects.get().budget_usd == 3.0

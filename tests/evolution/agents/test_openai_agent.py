@@ -114,7 +114,7 @@ def test_garbage_is_unusable(content: bytes, stub: Stub, brief: Brief) -> None:
 @pytest.mark.parametrize("status", [400, 401, 404, 429, 500])
 def test_a_server_that_refuses_makes_the_agent_unavailable(status: int, stub: Stub, brief: Brief) -> None:
     stub.answer = lambda _: refuses(status)
-    with pytest.raises(AgentUnavailable, match="check its address"):
+    with pytest.raises(AgentUnavailable, match="tiny could not be asked"):
         agent(stub).propose(brief)
 
 
