@@ -1,6 +1,5 @@
 """What calls of language models cost: by day and by strategy, each call with its end, and the budgets."""
 
-from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -100,11 +99,11 @@ def _sums(calls: QuerySet[Call]) -> dict[str, Any]:
 
 def _grouped(calls: QuerySet[Call], key: Any) -> list[dict[str, Any]]:
     """Calls, failures, tokens and dollars by `key`, the dearest first."""
-    rows: Iterable[dict[str, Any]] = calls.values(key=key).annotate(
+    rows = calls.values(key=key).annotate(
         count=Count("id"), failed=Count("id", filter=Q(state=CallState.FAILED)),
         tokens=Sum(F("tokens_in") + F("tokens_out")), usd=spending.total(),
     ).order_by("-usd", "key")
-    return list(rows)
+    return [dict(row) for row in rows]
 
 
 def _days(calls: QuerySet[Call]) -> list[dict[str, Any]]:
