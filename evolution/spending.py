@@ -28,6 +28,7 @@ BUDGETS = ("budget_usd", "budget_usd_day", "budget_usd_strategy")
 DAY = timedelta(hours=24)
 LOST_AFTER = timedelta(minutes=30)  # no call lasts so long: DARWIN_PROVIDERS allows ten minutes at most
 SWITCH = "calls_stopped.json"  # while it is there, no model is asked by any experiment
+CENT_OF_A_CENT = 1e-4
 MAX_ERROR = 500
 LOST = "the process that asked ended before it had the answer: what was reserved counts as spent"
 UNCOUNTED = "the server did not say how many tokens it used: what was reserved counts as spent"
@@ -144,10 +145,15 @@ def in_a_day(calls: QuerySet[Call]) -> QuerySet[Call]:
 
 
 def why_not(experiment: Experiment, strategy: Strategy | None = None) -> str:
-    """Why no call of `strategy` is allowed now, in one sentence; empty when one may be."""
+    """Why no call of `strategy` (of any, without one) is allowed now, in one sentence; empty when one may be.
+
+    The next call is taken to cost what the last one could have; before the first, anything at all.
+    """
+    calls = experiment.calls.filter(strategy=strategy) if strategy else experiment.calls.all()
+    last = calls.order_by("-id").values_list("reserved_usd", flat=True).first()
     try:
         require_allowed()
-        _require_room(Experiment.objects.get(pk=experiment.pk), strategy, 0.0)
+        _require_room(Experiment.objects.get(pk=experiment.pk), strategy, CENT_OF_A_CENT if last is None else last)
     except BudgetSpent as error:
         return str(error)
     return ""
@@ -162,7 +168,9 @@ def _require_price(asked: Asked) -> None:
 
 
 def _require_room(experiment: Experiment, strategy: Strategy | None, cost: float) -> None:
-    """BudgetSpent unless `cost` fits into every budget. With a cost of 0: unless there is anything left at all."""
+    """BudgetSpent unless `cost` fits into every budget; what costs nothing always does."""
+    if not cost:
+        return
     everything = experiment.calls.all()
     of_strategy = everything.filter(strategy=strategy)
     for name, calls, what in (
@@ -174,16 +182,14 @@ def _require_room(experiment: Experiment, strategy: Strategy | None, cost: float
         if limit is None:
             continue
         already = spent(calls)
-        # A budget of 0 allows what costs nothing.
-        if already + cost > limit or (not cost and already >= limit > 0):
+        if already + cost > limit:
             raise BudgetSpent(_sentence(what, limit, already, cost) + _when(name, calls))
 
 
 def _sentence(what: str, limit: float, already: float, cost: float) -> str:
-    more = f", and the next call may cost ${cost:.4f}" if cost else ""
     return (
-        f"no model is asked: ${already:,.4f} of {what} of ${limit:,.2f} are spent or set aside{more}; "
-        "raise it on the spending page"
+        f"no model is asked: ${already:,.4f} of {what} of ${limit:,.2f} are spent or set aside, and the next call may "
+        f"cost ${cost:.4f}; raise it on the spending page"
     )
 
 

@@ -74,12 +74,13 @@ class RecordedModel:
             thought.hear(piece)
 
         text: str | None = None
+        useless: Unusable | None = None
         used = Used(CallState.FAILED, counted=False, error="the call was interrupted", price=self._price())
         try:
             answer = self.model.ask(messages, purpose=purpose, schema=schema, hear=hear)
             text, used = answer.text, self._used(answer)
         except Unusable as error:
-            used = self._of_no_use(error)
+            useless, used = error, self._of_no_use(error)
             raise
         except AgentUnavailable as error:
             used = Used(CallState.FAILED, counted=error.counted, error=str(error), price=self._price())
@@ -87,6 +88,8 @@ class RecordedModel:
         finally:
             settled = spending.settle(call, used)
             thought.end(text)
+            if useless is not None:
+                useless.cost_usd = settled.cost_usd or 0.0  # the refused proposal says what it cost
         return replace(answer, cost_usd=settled.cost_usd or 0.0)
 
     def _asked(self, messages: Sequence[Message], purpose: str, schema: Mapping[str, Any] | None) -> Asked:
@@ -101,12 +104,9 @@ class RecordedModel:
                     price=self._price(answer.model))
 
     def _of_no_use(self, error: Unusable) -> Used:
-        """Its tokens count all the same, and the error says what they cost."""
-        price = self._price(error.answered)
-        if price is not None and error.counted:
-            error.cost_usd = price.of(error.tokens_in, error.tokens_out)
+        """Its tokens count all the same."""
         return Used(CallState.FAILED, error.answered or self.name, error.tokens_in, error.tokens_out, error.counted,
-                    str(error), price)
+                    str(error), self._price(error.answered))
 
     def _price(self, answered: str = "") -> Price | None:
         """That of its provider, else of the table: the higher of the model asked and the one that answered."""

@@ -201,6 +201,18 @@ def test_a_budget_of_nothing_allows_what_costs_nothing(experiment: Experiment, s
     assert ask(experiment)
 
 
+def test_when_the_budget_is_spent_a_model_that_costs_nothing_is_still_asked(
+    experiment: Experiment, stub: Stub
+) -> None:
+    priced(0.0, 1_000.0)
+    budget(experiment, budget_usd=16.01)
+    ask(experiment)
+    assert "may cost" in spending.why_not(experiment)
+    priced(0.0, 0.0)
+    assert ask(experiment)
+    assert spending.why_not(experiment) == ""
+
+
 def test_the_switch_stops_the_calls_of_every_experiment_until_it_is_turned_back(
     experiment: Experiment, stub: Stub
 ) -> None:
