@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from evolution.agents import wire
 from evolution.agents.base import AgentUnavailable, Unusable
-from evolution.agents.wire import MAX_ANSWER, Completion, Hear, TooLarge, TooLate
+from evolution.agents.wire import MAX_ANSWER, Completion, Failed, Hear, TooLarge, TooLate
 
 if TYPE_CHECKING:
     import httpx2
@@ -20,6 +20,7 @@ SECONDS = 180.0
 TEMPERATURE = 0.2
 MAX_OUTPUT = 16_000  # tokens of one answer, thinking included
 MAX_REASON = 200
+SHORTEST_KEY = 8  # letters; local servers are given any text, which may be a word of the program
 AGAIN = (408, 409, 425, 429)  # and 5xx: asking again may help
 TOO_LONG = "context_length_exceeded"
 NO_MONEY = "insufficient_quota"  # comes as 429, and no patience helps
@@ -73,7 +74,7 @@ class OpenAIModel:
         hear: Hear | None = None,
     ) -> Answer:
         """One answer; `hear` is told its text as it arrives. An error says by `passes` whether to try again."""
-        completion = self._first(messages, schema, hear)
+        completion = self._without_key(self._first(messages, schema, self._ear(hear)))
         counted = completion.usage is not None
         tokens_in, tokens_out = completion.usage or (0, 0)
         try:
@@ -82,6 +83,18 @@ class OpenAIModel:
             error.tokens_in, error.tokens_out, error.counted = tokens_in, tokens_out, counted
             error.answered = self._answered(completion)
             raise
+
+    def _ear(self, hear: Hear | None) -> Hear | None:
+        return None if hear is None else lambda piece: hear(self._scrubbed(piece))
+
+    def _without_key(self, completion: Completion) -> Completion:
+        """A server may repeat the key it was given: it must not get into the record."""
+        for name in ("text", "refusal", "model"):
+            setattr(completion, name, self._scrubbed(getattr(completion, name)))
+        return completion
+
+    def _scrubbed(self, text: str) -> str:
+        return text.replace(self.key, "…") if len(self.key) >= SHORTEST_KEY else text
 
     def _text(self, completion: Completion) -> str:
         if completion.finish == "length":
@@ -180,6 +193,8 @@ class OpenAIModel:
         except (APITimeoutError, TooLate) as error:
             raise self._unavailable(
                 f"no whole answer in {self.seconds:.0f} s", passes=True, counted=False) from error
+        except Failed as error:
+            raise self._unavailable(f"it failed within its answer: {error}", passes=True, counted=False) from error
         except APIConnectionError as error:
             # No answer had begun, or none that costs anything.
             raise self._unavailable(f"no connection: {error.__cause__ or error}", passes=True) from error
@@ -210,8 +225,7 @@ class OpenAIModel:
     def _unavailable(
         self, said: str, *, passes: bool = False, counted: bool = True, after: float | None = None
     ) -> AgentUnavailable:
-        # A server may repeat the key it was given.
-        shown = said.replace(self.key, "…") if self.key else said
+        shown = self._scrubbed(said)
         todo = "it is asked again later" if passes else (
             "check its address, key and name (OPENAI_BASE_URL, OPENAI_API_KEY and DARWIN_MODEL, or DARWIN_PROVIDERS)"
         )

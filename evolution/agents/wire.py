@@ -30,6 +30,10 @@ class TooLarge(Exception):
     """The body goes on beyond MAX_ANSWER."""
 
 
+class Failed(Exception):
+    """The server says within its stream that it failed; the message is its own."""
+
+
 @dataclass
 class Completion:
     """One answer, as far as it was told: text, refusal, the end it came to, who gave it, and its tokens."""
@@ -116,7 +120,7 @@ def _events(parts: Iterator[bytes]) -> Iterator[bytes]:
 def _chunk(data: bytes, who: str) -> dict[str, Any]:
     chunk = _object(data, who)
     if "error" in chunk and "choices" not in chunk:
-        raise Unusable(f"{who} ended its answer with an error: {_error(chunk['error'])}")
+        raise Failed(_error(chunk["error"]))
     return chunk
 
 

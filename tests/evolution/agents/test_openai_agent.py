@@ -186,10 +186,11 @@ def test_a_stream_that_stops_without_an_end_is_no_answer(stub: Stub, brief: Brie
         agent(stub).propose(brief)
 
 
-def test_an_error_within_a_stream_is_shown(stub: Stub, brief: Brief) -> None:
+def test_an_error_within_a_stream_may_pass_and_may_have_cost_something(stub: Stub, brief: Brief) -> None:
     stub.answer = lambda _: Reply(raw=b'data: {"error": {"message": "overloaded"}}\n\n', raw_type="text/event-stream")
-    with pytest.raises(Unusable, match="overloaded"):
+    with pytest.raises(AgentUnavailable, match="overloaded") as caught:
         agent(stub).propose(brief)
+    assert (caught.value.passes, caught.value.counted) == (True, False)
 
 
 def test_the_body_of_an_error_is_not_read_to_its_end_either(stub: Stub, brief: Brief) -> None:
@@ -204,6 +205,12 @@ def test_a_server_that_repeats_the_key_does_not_bring_it_into_the_record(stub: S
     with pytest.raises(AgentUnavailable) as caught:
         one.propose(brief)
     assert "canary-7" not in str(caught.value) + repr(one)
+    heard: list[str] = []
+    stub.answer = lambda _: says("the key is canary-7")
+    answer = OpenAIModel(name="tiny", key="canary-7", base_url=stub.url).ask(
+        [{"role": "user", "content": "?"}], hear=heard.append
+    )
+    assert answer.text == "".join(heard) == "the key is …"
 
 
 @pytest.mark.parametrize(("status", "code", "passes"), [
