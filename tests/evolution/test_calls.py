@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from django.db import connections
+from django.db import connection, connections
 from django.utils import timezone
 
 from evolution import experiments, journal, prices, rows, spending, station, strategies, thoughts
@@ -302,6 +302,7 @@ def _forget(experiment: Experiment) -> None:
     Experiment.objects.all().delete()
 
 
+@pytest.mark.django_db(transaction=connection.vendor != "sqlite")
 @pytest.mark.usefixtures("database_for_threads")
 def test_of_racing_workers_none_spends_what_another_has_set_aside() -> None:
     def prepare() -> Asked:
