@@ -16,6 +16,8 @@ from django.db import DatabaseError, connection
 
 from darwin_web.supervision import readiness
 from darwin_web.supervision.lock import note, running
+from evolution.agents import providers
+from evolution.errors import BadInput
 from sandbox.readiness import drivers
 
 SAFE_SQLITE = (3, 51, 3)
@@ -42,7 +44,8 @@ class Finding:
 def examine() -> list[Finding]:
     """Everything, in the order in which a person would look."""
     looks: tuple[Callable[[], Iterator[Finding]], ...] = (
-        _python, _processor, _memory, _disk, _sqlite, _database, _redis, _supervisor, _sandboxes, _gpu, _key, _bundle,
+        _python, _processor, _memory, _disk, _sqlite, _database, _redis, _supervisor, _sandboxes, _gpu, _key,
+        _providers, _bundle,
     )
     return [finding for look in looks for finding in look()]
 
@@ -164,6 +167,19 @@ def _key() -> Iterator[Finding]:
     else:
         yield Finding("Model key", State.ABSENT, "no OPENAI_API_KEY", "the built-in operators need none; set it, with "
                       "OPENAI_BASE_URL and DARWIN_MODEL, to let a language model propose")
+
+
+def _providers() -> Iterator[Finding]:
+    try:
+        found = providers.listed()
+    except BadInput as error:
+        yield Finding("Providers", State.BROKEN, "DARWIN_PROVIDERS cannot be used", str(error))
+        return
+    for one in found.values():
+        ready = not one.key_env or bool(os.environ.get(one.key_env))
+        where = f"{one.model} at {one.base_url or 'OpenAI'}"
+        yield Finding(f"Provider: {one.name}", State.OK if ready else State.WARNING, where,
+                      "" if ready else f"set {one.key_env}, or no strategy can ask it")
 
 
 def _bundle() -> Iterator[Finding]:

@@ -202,8 +202,9 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": os.environ.get("DARWIN_LOG", "WARNING")},
-    # Every station looks every three seconds: a line for each look would bury what matters.
+    # Every station looks every three seconds: a line for each look would bury what matters. And addresses of models'
+    # servers may hold a password.
     "loggers": {
-        name: {"level": "WARNING"} for name in ("celery.beat", "celery.worker.strategy", "celery.app.trace")
+        name: {"level": "WARNING"} for name in ("celery.beat", "celery.worker.strategy", "celery.app.trace", "httpx2")
     },
 }

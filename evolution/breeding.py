@@ -121,7 +121,7 @@ def _asked(one: Round, target: Variant, strategy: Strategy, agent: Agent, told: 
         return agent.propose(told)
     except Unusable as error:
         rounds.refuse(one, target, actor=agent.name, reason=str(error), strategy=strategy,
-                      tokens_in=error.tokens_in, tokens_out=error.tokens_out)
+                      tokens_in=error.tokens_in, tokens_out=error.tokens_out, cost_usd=error.cost_usd)
         raise _Refused from error
     except Unparsable as error:
         rounds.refuse(one, target, actor=agent.name, reason=str(error), strategy=strategy)

@@ -19,4 +19,5 @@ def brief(
         files=files, genome=genome_of(files), target=target.number, perplexity=target.perplexity,
         parent_perplexity=target.parent.perplexity if target.parent else None,
         recalled=recall(one.experiment), tried=tried, failure=failure, seed=rng.getrandbits(32),
+        proposer=proposer.number if proposer else None,
     )

@@ -11,7 +11,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from evolution import contests, live
+from evolution import contests, live, spending
 from evolution.drafting import draft
 from evolution.errors import BadInput, Infrastructure, NameTaken, Refused, ResumeMismatch, StaleTransition
 from evolution.genomes import Store
@@ -49,7 +49,8 @@ def create(options: Options, *, actor: str, owner: AbstractBaseUser | None = Non
 def rejoin(options: Options, *, actor: str) -> Experiment:
     """The experiment of that name, running again if it was paused; ResumeMismatch when an option given differs.
 
-    `generations` is the total: it may be raised, which also goes on with a finished experiment.
+    `generations` is the total: it may be raised, which also goes on with a finished experiment. Budgets of money may be
+    changed.
     """
     slug = slug_of(options.name)
     try:
@@ -58,6 +59,7 @@ def rejoin(options: Options, *, actor: str) -> Experiment:
         raise BadInput(f"there is no experiment “{slug}”: create it first") from None
     given = stored_form(options)
     generations = given.pop("generations", experiment.generations)
+    budgets = {name: given.pop(name) for name in spending.BUDGETS if name in given}
     for field, value in given.items():
         stored = getattr(experiment, field)
         if stored != value:
@@ -67,6 +69,7 @@ def rejoin(options: Options, *, actor: str) -> Experiment:
     if generations < experiment.generations:
         raise ResumeMismatch(f"“{slug}” has {experiment.generations} generations: the total can only be raised")
     _go_on(experiment, generations, actor)
+    spending.set_budgets(experiment, budgets, actor=actor)
     return experiment
 
 
@@ -104,11 +107,13 @@ def cancel_waiting(experiment: Experiment, *, actor: str, reason: str) -> None:
             continue  # somebody moved it in this moment; its next station sees that the experiment is over
 
 
-def note(experiment: Experiment, reason: str) -> None:
-    """Say on the experiment's page why it does not get on; an empty reason takes the note back."""
-    if Experiment.objects.filter(pk=experiment.pk, status=E.RUNNING).exclude(reason=reason).update(reason=reason):
-        experiment.reason = reason
-        live.publish(experiment.pk, kind="experiment.changed", event=None, variant=None)
+def note(experiment: Experiment, reason: str) -> bool:
+    """Say on the experiment's page why it does not get on; an empty reason takes the note back. Whether it is new."""
+    if not Experiment.objects.filter(pk=experiment.pk, status=E.RUNNING).exclude(reason=reason).update(reason=reason):
+        return False
+    experiment.reason = reason
+    live.publish(experiment.pk, kind="experiment.changed", event=None, variant=None)
+    return True
 
 
 @transaction.atomic

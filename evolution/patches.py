@@ -206,7 +206,11 @@ def _check_content(path: str, before: bytes, after: bytes) -> None:
 
 
 def _check_tree(after: Mapping[str, bytes]) -> None:
-    for path in after:
+    folded: dict[str, str] = {}
+    for path in sorted(after):
+        other = folded.setdefault(unicodedata.normalize("NFC", path).casefold(), path)
+        if other != path:
+            raise PatchRefused(f"{path} and {other} are one file where letters have no case: choose another name")
         parts = path.split("/")
         for depth in range(1, len(parts)):
             if "/".join(parts[:depth]) in after:

@@ -14,7 +14,7 @@ from evolution.archive import GENOMES, MEMORY
 from evolution.documents import Cast
 from evolution.errors import BadInput, DarwinError, NameTaken
 from evolution.genomes import Store, genome_of
-from evolution.models import Event, Experiment, ExperimentStatus
+from evolution.models import Call, Event, Experiment, ExperimentStatus
 from trainer.tokens import TokensError, look
 
 OURS = ("commit.written", "document.written")  # lines that no event stands behind
@@ -50,7 +50,18 @@ def _insert(directory: Path, known: dict[str, Any]) -> Experiment:
     for line in chain.lines(memory):
         if line.kind not in OURS:
             _insert_event(experiment, line, cast)
+        if line.kind == "call.ended":
+            _insert_call(experiment, line, cast)
     return experiment
+
+
+def _insert_call(experiment: Experiment, line: chain.Line, cast: Cast) -> None:
+    """The row of a call of a model. One that was under way is in no line: it is lost with its process."""
+    rows.insert(Call(
+        experiment=experiment, strategy=experiment.strategies.filter(name=line.data["strategy"]).first(),
+        target=cast.variants.get(line.data["target"]),
+        **rows.values(Call, line.data),
+    ))
 
 
 def _insert_event(experiment: Experiment, line: chain.Line, cast: Cast) -> None:

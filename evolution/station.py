@@ -7,7 +7,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from evolution import breeding, contests, experiments, generations, journal, live, preflight, rounds
+from evolution import breeding, contests, experiments, generations, journal, live, preflight, rounds, spending
+from evolution.agents.base import AgentUnavailable
 from evolution.errors import DarwinError, StaleTransition
 from evolution.models import Event, Experiment, ExperimentStatus, Status
 
@@ -34,14 +35,15 @@ def _attend(number: int) -> None:
     except StaleTransition as error:
         log.info("%s: %s", experiment.slug, error)  # a person was faster: the next look sees what is there now
     except DarwinError as error:
-        log.warning("%s: %s", experiment.slug, error)
-        experiments.note(experiment, str(error))
+        if experiments.note(experiment, str(error)):
+            log.warning("%s: %s", experiment.slug, error)  # once, not with every look
     except Exception:  # a defect of ours in one experiment must leave the others alive
         log.exception("the evolution of %s failed", experiment.slug)
         experiments.note(experiment, "An unexpected error stopped this experiment's evolution: see the worker's log")
 
 
 def _serve(experiment: Experiment) -> None:
+    spending.settle_lost(experiment)
     try:
         if experiment.status == ExperimentStatus.RUNNING:
             _evolve(experiment)
@@ -67,12 +69,21 @@ def _step(experiment: Experiment) -> bool:
     drafted = experiment.variants.filter(status=Status.DRAFTED).select_related("experiment", "parent", "generation")
     screened = [preflight.screen(variant) for variant in drafted]
     before = _size(experiment)
-    filled = breeding.breed(experiment, at_most=1)
+    trouble: AgentUnavailable | None = None
+    filled = False
+    try:
+        filled = breeding.breed(experiment, at_most=1)
+    except AgentUnavailable as error:
+        trouble = error  # what needs no agent goes on
     if _size(experiment) > before:
         return True
     if generations.close_generation(experiment, filled=filled):
         return True
-    return contests.step(experiment) or bool(screened)
+    if contests.step(experiment) or screened:
+        return True
+    if trouble is not None:
+        raise trouble
+    return False
 
 
 def _size(experiment: Experiment) -> tuple[int, int]:

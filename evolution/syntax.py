@@ -16,6 +16,7 @@ from evolution.names import problems
 
 TASKS = {
     "check": "evolution.syntax:check",
+    "chunks": "evolution.chunks:chunks",
     "hash": "evolution.syntax:code_hash",
     "forbidden": "evolution.forbidden:forbidden",
     "adopt": "evolution.outline:adopt",

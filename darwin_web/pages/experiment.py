@@ -10,8 +10,9 @@ from darwin_web.pages.proof import proof_of
 from darwin_web.pages.scope import experiment_of, person
 from darwin_web.pages.state import state_of
 from evolution import experiments
+from evolution.agents import OPENAI, REPLAY
 from evolution.errors import DarwinError
-from evolution.models import Role, Status
+from evolution.models import Experiment, Mode, Role, Status
 from evolution.rights import may
 from review.queries import waiting
 
@@ -32,8 +33,16 @@ def experiment(request: HttpRequest, slug: str) -> HttpResponse:
         "waiting_total": waits.count(),
         "owns": may(person(request), found, Role.OWNER),
         "statuses": Status.choices,
+        "asks_models": _asks_models(found),
         "variant_url": reverse("variant", args=[found.slug, FAR_AWAY]).replace(str(FAR_AWAY), "NUMBER"),
     })
+
+
+def _asks_models(experiment: Experiment) -> bool:
+    """Whether a language model is, was or may be asked: then what it says has its place on the page."""
+    operators = experiment.strategies.filter(mode=Mode.OPERATORS)
+    others = experiment.strategies.exclude(pk__in=operators).exclude(provider__startswith=REPLAY)
+    return experiment.agent == OPENAI or others.exists() or experiment.calls.exists()
 
 
 @require_POST

@@ -3,8 +3,9 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from django.db.models import Count, Sum
+from django.db.models import Count, F, Sum
 
+from evolution import spending
 from evolution.lifecycle import ENDED
 from evolution.models import Experiment, ExperimentStatus, Replicate, Status
 from sandbox import queries
@@ -24,7 +25,7 @@ class Progress:
     waiting: int  # variants that wait for a person
     running: int
     counts: dict[str, int]  # status -> variants
-    cost_usd: float
+    cost_usd: float  # of calls of models, with what is set aside for those under way
     tokens: int  # of language models
 
     @property
@@ -40,14 +41,12 @@ def progress_of(experiment: Experiment) -> Progress:
         counts[row["status"]] += row["count"]
         if row["generation__number"] == experiment.generation:
             current[row["status"]] += row["count"]
-    spent = experiment.variants.aggregate(
-        cost=Sum("cost_usd", default=0.0), came=Sum("tokens_in", default=0), went=Sum("tokens_out", default=0)
-    )
+    tokens = experiment.calls.aggregate(sum=Sum(F("tokens_in") + F("tokens_out"), default=0))["sum"]
     share = _share(experiment, current)
     return Progress(
         share=share, seconds_left=_seconds_left(experiment, counts), waiting=counts[Status.IN_REVIEW],
-        running=counts[Status.TRAINING], counts=dict(counts), cost_usd=spent["cost"],
-        tokens=spent["came"] + spent["went"],
+        running=counts[Status.TRAINING], counts=dict(counts),
+        cost_usd=spending.spent(experiment.calls.all()), tokens=tokens,
     )
 
 

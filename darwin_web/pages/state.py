@@ -46,6 +46,7 @@ def state_of(experiment: Experiment) -> dict[str, Any]:
         "waiting": progress.waiting,
         "running": progress.running,
         "cost_usd": progress.cost_usd,
+        "budget_usd": experiment.budget_usd,
         "llm_tokens": progress.tokens,
         "counts": progress.counts,
         "best": best.as_json() if best else None,

@@ -1,6 +1,18 @@
 from django.urls import URLPattern, path, re_path
 
-from darwin_web.pages import curves, experiment, lineage, machine, new, overview, state, variant
+from darwin_web.pages import (
+    curves,
+    experiment,
+    lineage,
+    machine,
+    new,
+    overview,
+    prices,
+    spending,
+    state,
+    thought,
+    variant,
+)
 
 urlpatterns: list[URLPattern] = [
     path("", overview.overview, name="overview"),
@@ -14,8 +26,12 @@ urlpatterns: list[URLPattern] = [
     ),
     path("experiments/<slug:slug>/state/", state.experiment_state, name="experiment_state"),
     path("experiments/<slug:slug>/curves/", curves.experiment_curves, name="experiment_curves"),
+    path("experiments/<slug:slug>/thought/", thought.experiment_thought, name="experiment_thought"),
+    path("experiments/<slug:slug>/spending/", spending.experiment_spending, name="experiment_spending"),
     path("experiments/<slug:slug>/lineage/", lineage.lineage, name="lineage"),
     path("experiments/<slug:slug>/lineage/data/", lineage.lineage_data, name="lineage_data"),
     path("experiments/<slug:slug>/variants/<int:number>/", variant.variant, name="variant"),
+    path("machine/prices/", prices.prices, name="prices"),
+    path("machine/calls/", prices.calls_switch, name="calls_switch"),
     path("machine/", machine.machine, name="machine"),
 ]

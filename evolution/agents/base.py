@@ -11,12 +11,23 @@ from trainer.contract import Genome
 class AgentUnavailable(Infrastructure):
     """The agent cannot be asked: no key, no network, or its provider failed. The message says what to do."""
 
+    passes = False  # asking again may help: a rate limit, a timeout, an error of the server
+    retry_after: float | None = None  # seconds, where the server said so
+    counted = True  # it cost nothing; False: the server may have begun to answer, and charge for it
+
+
+class BudgetSpent(AgentUnavailable):
+    """No call is allowed now: a budget is spent, a price is not known, or somebody stopped all calls."""
+
 
 class Unusable(DarwinError):
     """The agent replied, and no proposal can be made of it. The message is what the record keeps."""
 
     tokens_in = 0  # what the replies cost all the same
     tokens_out = 0
+    cost_usd = 0.0
+    counted = True  # False: the server did not say how many tokens it used
+    answered = ""  # which model said it answered
 
 
 @dataclass(frozen=True)
@@ -46,6 +57,7 @@ class Brief:
     tried: frozenset[str] = frozenset()
     failure: Failure | None = None  # the target is broken, and its idea is to be saved
     seed: int = 0
+    proposer: int | None = None  # the number of the variant whose agent is asked: the target's peer
     objective: str = "lower perplexity on held-out text at the same budget"
 
 

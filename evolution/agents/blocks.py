@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 PATH = re.compile(r"[*`#\s]*([\w./-]+\.\w+)[*`:\s]*")
 OF_A_DIFF = (" ", "+", "-", "@@", "\\", "diff --git ", "index ", "new file", "deleted file", "similarity", "rename ")
+OF_GIT = ("diff --git ", "index ", "old mode", "new mode", "new file", "deleted file", "similarity", "rename ")
 SEARCH, MIDDLE, REPLACE = re.compile(r"<{5,} ?SEARCH"), re.compile(r"={5,}\s*"), re.compile(r">{5,} ?REPLACE")
 ABOVE = 3  # lines above a block in which its file may be named
 
@@ -19,6 +20,37 @@ class Found:
     diff: str = ""
 
 
+@dataclass(frozen=True)
+class Fence:
+    """The text between two ``` lines, and the line of the first."""
+
+    start: int
+    text: str
+
+
+def fenced(lines: Sequence[str]) -> list[Fence]:
+    """Every fence that is closed."""
+    found: list[Fence] = []
+    opened: int | None = None
+    for at, line in enumerate(lines):
+        if line.startswith("```") and opened is None:
+            opened = at
+        elif line.strip() == "```" and opened is not None:
+            found.append(Fence(opened, _joined(lines[opened + 1 : at])))
+            opened = None
+    return found
+
+
+def files(lines: Sequence[str]) -> Found | None:
+    """Every fence with the name of a file right above it, as that whole file."""
+    named = [(path, fence) for fence in fenced(lines) if (path := _named(lines, fence.start))]
+    if not named:
+        return None
+    return Found(_beginning(lines, named[0][1].start), edits=tuple(
+        {"path": path, "content": fence.text} for path, fence in named
+    ))
+
+
 def unified(lines: Sequence[str]) -> Found | None:
     """The first unified diff in `lines`: from its header to the first line that is none of its own."""
     for at, line in enumerate(lines[:-2]):
@@ -26,7 +58,10 @@ def unified(lines: Sequence[str]) -> Found | None:
             end = at
             while end < len(lines) and (not lines[end] or lines[end].startswith(OF_A_DIFF)):
                 end += 1
-            return Found(_beginning(lines, at), diff="\n".join(lines[at:end]).rstrip("\n") + "\n")
+            begin = at
+            while begin and lines[begin - 1].startswith(OF_GIT):
+                begin -= 1  # a link says so there
+            return Found(_beginning(lines, at), diff="\n".join(lines[begin:end]).rstrip("\n") + "\n")
     return None
 
 

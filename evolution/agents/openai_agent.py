@@ -1,44 +1,27 @@
-"""The agent that asks a language model for one proposal per brief."""
+"""The agent that asks a language model for one proposal per brief: as edits, as a diff, or as whole files."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from evolution.agents import reply
-from evolution.agents.base import Brief, Proposal, Unusable
+from evolution.agents import conversation, reply, writing
+from evolution.agents.base import Brief, Proposal
+from evolution.agents.conversation import PROMPTS, Bill
 from evolution.agents.model import Message, Model
 
-PROMPTS = Path(__file__).parent / "prompts"
 MAX_FILE = 60_000  # characters of one file that are shown
-ASKS = 2  # a reply that is no proposal goes back once, with the reason
-
-_TEXT = {"type": "string"}
-_OPTIONAL = {"type": ["string", "null"]}
-_EDIT = {"path": _TEXT, "search": _OPTIONAL, "replace": _OPTIONAL, "content": _OPTIONAL}
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "hypothesis": _TEXT, "rationale": _TEXT, "expected": _TEXT,
-        "edits": {"type": "array", "items": {
-            "type": "object", "properties": _EDIT, "required": list(_EDIT), "additionalProperties": False,
-        }},
-    },
-    "required": ["hypothesis", "rationale", "expected", "edits"],
-    "additionalProperties": False,
-}
-RESPONSE_FORMAT: dict[str, Any] = {
-    "type": "json_schema", "json_schema": {"name": "proposal", "strict": True, "schema": SCHEMA},
-}
+NONE_YET = "- nothing yet"
 
 
 @dataclass(frozen=True)
 class OpenAIAgent:
-    """Asks one model for one proposal per brief."""
+    """Asks one model for one proposal per brief; `about` gives the model whose calls are recorded for that brief."""
 
     model: Model
+    about: Callable[[Brief], Model] | None = None
+    mode: str = writing.EDITS
+    instructions: str = ""  # of the strategy: added to the rules
 
     @property
     def name(self) -> str:
@@ -49,70 +32,63 @@ class OpenAIAgent:
 
         A reply that is no proposal goes back once with the reason. The tokens of both count.
         """
-        asked = messages(brief)
-        tokens_in = tokens_out = 0
-        cost = 0.0
-        for ask in range(ASKS):
-            text = ""
-            try:
-                answer = self.model.ask(asked, purpose=_purpose(brief, ask), schema=RESPONSE_FORMAT)
-                text, tokens_in, tokens_out = answer.text, tokens_in + answer.tokens_in, tokens_out + answer.tokens_out
-                cost += answer.cost_usd
-                return reply.proposal(
-                    text, brief, author=f"agent:{answer.model}", tokens_in=tokens_in, tokens_out=tokens_out,
-                    cost_usd=cost,
-                )
-            except Unusable as error:
-                if not text:
-                    tokens_in, tokens_out = tokens_in + error.tokens_in, tokens_out + error.tokens_out
-                error.tokens_in, error.tokens_out = tokens_in, tokens_out
-                if ask + 1 == ASKS:
-                    raise
-                asked = [*asked, *_again(text, str(error))]
-        raise AssertionError("unreachable")
+        bill = Bill(self.model.name)
+
+        def read(text: str) -> Proposal:
+            return reply.proposal(
+                text, brief, author=f"agent:{bill.model}", tokens_in=bill.tokens_in, tokens_out=bill.tokens_out,
+                cost_usd=bill.cost_usd, whole_files=self.mode == writing.FILE,
+            )
+
+        return conversation.ask(
+            self.about(brief) if self.about else self.model,
+            messages(brief, mode=self.mode, instructions=self.instructions),
+            purpose="repair" if brief.failure is not None else "propose",
+            schema=writing.response_format(self.mode), read=read, bill=bill,
+        )
 
 
-def _purpose(brief: Brief, ask: int) -> str:
-    return "again" if ask else "repair" if brief.failure is not None else "propose"
-
-
-def messages(brief: Brief) -> list[Message]:
+def messages(brief: Brief, *, mode: str = writing.EDITS, instructions: str = "") -> list[Message]:
     """What the model is told: the rules, then the brief."""
-    rules = (PROMPTS / "system.md").read_text(encoding="utf-8")
     ask = (PROMPTS / "proposal.md").read_text(encoding="utf-8")
-    system = rules.format(editable=", ".join(brief.genome.editable), load=brief.genome.load)
     user = ask.format(
-        objective=brief.objective, target=brief.target,
-        perplexity=_number(brief.perplexity), parent_perplexity=_number(brief.parent_perplexity),
-        directives=_listed(brief.directives), recalled=_listed(brief.recalled), tried=_listed(sorted(brief.tried)),
-        files="\n\n".join(_shown(path, content) for path, content in sorted(brief.files.items())),
+        **known(brief), files="\n\n".join(shown(path, content) for path, content in sorted(brief.files.items())),
     )
     if brief.failure is not None:
         user += (PROMPTS / "repair.md").read_text(encoding="utf-8").format(
             target=brief.target, reason=brief.failure.reason,
             traceback=brief.failure.traceback.strip() or "(none: the code was not run)", diff=brief.failure.diff,
         )
-    return [{"role": "system", "content": system}, {"role": "user", "content": user}]
+    return [{"role": "system", "content": rules(brief, mode, instructions)}, {"role": "user", "content": user}]
 
 
-def _again(text: str, reason: str) -> list[Message]:
-    """What follows a reply that was no proposal."""
-    ask = (PROMPTS / "again.md").read_text(encoding="utf-8")
-    return [
-        {"role": "assistant", "content": text[:MAX_FILE] or "(nothing)"},
-        {"role": "user", "content": ask.format(reason=reason)},
-    ]
+def rules(brief: Brief, mode: str, instructions: str) -> str:
+    """The rules for everybody, the strategy's own instructions, and the form of the reply."""
+    general = (PROMPTS / "system.md").read_text(encoding="utf-8")
+    general = general.format(editable=", ".join(brief.genome.editable), load=brief.genome.load)
+    own = f"\nYour way of working\n{instructions.strip()}\n" if instructions.strip() else ""
+    return f"{general}{own}\n{writing.form(mode)}"
+
+
+def known(brief: Brief) -> dict[str, object]:
+    """What every prompt says of the target, as text."""
+    return {
+        "objective": brief.objective, "target": brief.target,
+        "perplexity": _number(brief.perplexity), "parent_perplexity": _number(brief.parent_perplexity),
+        "directives": listed(brief.directives), "recalled": listed(brief.recalled),
+        "tried": listed(sorted(brief.tried)),
+    }
 
 
 def _number(value: float | None) -> str:
     return "not measured" if value is None else f"{value:.4f}"
 
 
-def _listed(lines: Sequence[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines) or "- nothing yet"
+def listed(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines) or NONE_YET
 
 
-def _shown(path: str, content: bytes) -> str:
+def shown(path: str, content: bytes) -> str:
     try:
         text = content.decode()
     except UnicodeDecodeError:

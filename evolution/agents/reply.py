@@ -6,9 +6,9 @@ diff or search/replace blocks with the reasons as plain text around them. Only w
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, product
 from typing import Any
 
 from evolution import patches
@@ -21,6 +21,7 @@ MAX_TITLE = 120
 MAX_REPLY = 1 << 20
 MAX_TRIES = 20  # places where an object may begin
 ENDINGS = ("", "}", "]}", "}]}")  # an edit that is complete may lack the brackets after it, never a part of itself
+COMMA = re.compile(r'("(?:\\.|[^"\\])*+")|,(\s*[}\]])', re.DOTALL)  # a string, which stays, or a comma too many
 KINDS = ({"path", "search", "replace"}, {"path", "content"})
 
 
@@ -35,10 +36,23 @@ class Reply:
     diff: str = ""
 
 
+@dataclass(frozen=True)
+class Part:
+    """A reply about one chunk of a program: its new text, None to leave it, and the reasons."""
+
+    hypothesis: str
+    rationale: str
+    expected: str
+    content: str | None
+
+
 def proposal(text: str, brief: Brief, *, author: str, tokens_in: int = 0, tokens_out: int = 0,
-             cost_usd: float = 0.0) -> Proposal:
-    """The proposal that the raw `text` of a reply makes of the brief's target; Unusable when it makes none."""
-    reply = parse(text)
+             cost_usd: float = 0.0, whole_files: bool = False) -> Proposal:
+    """The proposal that the raw `text` of a reply makes of the brief's target; Unusable when it makes none.
+
+    With `whole_files` a file in a fence below its name is read too: it was asked for whole.
+    """
+    reply = parse(text, whole_files=whole_files)
     try:
         files = _applied(brief, reply)
     except PatchRefused as refused:
@@ -48,6 +62,54 @@ def proposal(text: str, brief: Brief, *, author: str, tokens_in: int = 0, tokens
     return Proposal(
         files=files, title=title(reply.hypothesis), hypothesis=reply.hypothesis, rationale=reply.rationale,
         expected=reply.expected, author=author, tokens_in=tokens_in, tokens_out=tokens_out, cost_usd=cost_usd,
+    )
+
+
+def of_parts(
+    brief: Brief, texts: Mapping[str, str], parts: Sequence[Part], *, author: str, tokens_in: int, tokens_out: int,
+    cost_usd: float,
+) -> Proposal:
+    """One proposal of several changed chunks; `texts` are the files after all of them. Unusable when none differs."""
+    files = {**brief.files, **{path: text.encode(errors="replace") for path, text in texts.items()}}
+    if files == dict(brief.files):
+        error = Unusable("the changed parts are what they were")
+        error.tokens_in, error.tokens_out, error.cost_usd = tokens_in, tokens_out, cost_usd
+        raise error
+    return Proposal(
+        files=files, title=title(parts[0].hypothesis), hypothesis=_joined(part.hypothesis for part in parts),
+        rationale=_joined(part.rationale for part in parts), expected=_joined(part.expected for part in parts),
+        author=author, tokens_in=tokens_in, tokens_out=tokens_out, cost_usd=cost_usd,
+    )
+
+
+def _joined(texts: Iterable[str]) -> str:
+    return "\n\n".join(dict.fromkeys(text for text in texts if text))[:MAX_TEXT]
+
+
+def part(text: str) -> Part:
+    """What a reply says of one chunk: the JSON that was asked for, or one fence of code with the reasons before it."""
+    if len(text) > MAX_REPLY:
+        raise Unusable(f"the reply is longer than {MAX_REPLY} characters")
+    for candidate in _candidates(text):
+        found = _object(candidate)
+        if found is not None and "content" in found:
+            return _checked_part(found)
+    fences = blocks.fenced(text.splitlines())
+    if len(fences) != 1:
+        raise Unusable("the reply holds no JSON object with “content”, and not one fence of code either")
+    reasons = [one.strip() for one in "\n".join(text.splitlines()[: fences[0].start]).split("\n\n") if one.strip()]
+    if not reasons:
+        raise Unusable("the reply's “hypothesis” is missing: it has code and no word about why")
+    return Part(_labelled(reasons[0]), "\n\n".join(reasons[1:])[:MAX_TEXT], "", fences[0].text)
+
+
+def _checked_part(found: Mapping[str, Any]) -> Part:
+    content = found["content"]
+    if content is not None and (not isinstance(content, str) or not content.strip()):
+        raise Unusable("the reply's “content” is neither code nor null")
+    return Part(
+        _text(found, "hypothesis", needed=content is not None), _text(found, "rationale"), _text(found, "expected"),
+        content,
     )
 
 
@@ -75,21 +137,23 @@ def title(hypothesis: str) -> str:
     return first if len(first) <= MAX_TITLE else first[:MAX_TITLE].rsplit(" ", 1)[0] + " …"
 
 
-def parse(text: str) -> Reply:
+def parse(text: str, *, whole_files: bool = False) -> Reply:
     """The first of these that is there: a JSON object with edits or a diff, a unified diff, search/replace blocks."""
     if len(text) > MAX_REPLY:
         raise Unusable(f"the reply is longer than {MAX_REPLY} characters")
     for candidate in _candidates(text):
         found = _object(candidate)
+        if found is not None and "files" in found and "edits" not in found:
+            found = {**found, "edits": found["files"]}
         if found is not None and ("edits" in found or isinstance(found.get("diff"), str)):
             return _checked(found)
-    return _plain(text)
+    return _plain(text, whole_files=whole_files)
 
 
-def _plain(text: str) -> Reply:
+def _plain(text: str, *, whole_files: bool) -> Reply:
     """A reply without JSON: what stands before the first change are the reasons."""
     lines = text.splitlines()
-    found = blocks.unified(lines) or blocks.replacements(lines)
+    found = blocks.unified(lines) or blocks.replacements(lines) or (blocks.files(lines) if whole_files else None)
     if found is None:
         raise Unusable("the reply holds no JSON object with “edits”, no unified diff and no search/replace block")
     reasons = [part.strip() for part in "\n".join(lines[: found.start]).split("\n\n") if part.strip()]
@@ -111,10 +175,14 @@ def _candidates(text: str) -> list[str]:
 
 
 def _object(text: str) -> dict[str, Any] | None:
-    """The JSON object which `text` begins with; raw newlines within strings and missing last brackets are let pass."""
-    for ending in ENDINGS:
+    """The JSON object which `text` begins with.
+
+    Raw newlines within strings, commas before a bracket and missing last brackets are let pass.
+    """
+    for ending, comma in product(ENDINGS, (False, True)):
+        whole = text.strip() + ending
         try:
-            found, _ = json.JSONDecoder(strict=False).raw_decode(text.strip() + ending)
+            found, _ = json.JSONDecoder(strict=False).raw_decode(COMMA.sub(r"\1\2", whole) if comma else whole)
         except (ValueError, RecursionError):
             continue
         return found if isinstance(found, dict) else None

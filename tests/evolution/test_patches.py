@@ -85,6 +85,11 @@ def test_a_huge_file_is_refused() -> None:
         gate(GENOME, FILES, changed(extra=b"#" * (256 << 10) + b"\n"))
 
 
+def test_names_that_differ_in_case_only_are_refused() -> None:
+    with pytest.raises(PatchRefused, match="letters have no case"):
+        gate(GENOME, FILES, {**FILES, "Model.py": b"x = 1\n"})
+
+
 def test_a_file_cannot_be_a_directory_too() -> None:
     genome = parse_genome(FILES["genome.toml"].decode().replace('"*.py"', '"**"'))
     with pytest.raises(PatchRefused, match="needs a directory where a file is"):

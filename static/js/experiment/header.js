@@ -24,7 +24,7 @@ function words(state) {
     ? "no estimate before the first training has ended"
     : `about ${duration(state.seconds_left)} of computing left`;
   const waits = state.waiting && !state.over ? `${state.waiting} wait${state.waiting === 1 ? "s" : ""} for a person` : null;
-  const spent = state.llm_tokens ? `${count(state.llm_tokens)} model tokens, $${fixed(state.cost_usd)}` : null;
+  const spent = state.llm_tokens ? `${count(state.llm_tokens)} model tokens, $${fixed(state.cost_usd)}${state.budget_usd == null ? "" : ` of $${fixed(state.budget_usd)}`}` : null;
   return [
     make("strong", { class: `run-state run-${state.status}` }, WORDS[state.status]),
     ...[now, percent(state.progress, 0), left, waits, spent].filter(Boolean).map((text) => make("span", {}, text)),

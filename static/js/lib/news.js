@@ -8,8 +8,9 @@ const SAFETY = 30_000; // while it is up: what a dropped message costs at most
 /**
  * Calls `read(frame)` for every piece of news of `path` ("/ws/news/…"), and `read(null)`, "read everything", after
  * every (re)connect and while no socket can be had. A frame is {event, kinds?, variants?, trials?, experiments?}.
+ * What a model says while it is asked comes several times a second, and only to pages that show it (`thoughts`).
  */
-export function listen(path, read) {
+export function listen(path, read, { thoughts = false } = {}) {
   let tries = 0;
   let poll = null;
   const every = (ms) => {
@@ -24,7 +25,10 @@ export function listen(path, read) {
       every(SAFETY);
       read(null);
     });
-    socket.addEventListener("message", (message) => read(JSON.parse(message.data)));
+    socket.addEventListener("message", (message) => {
+      const frame = JSON.parse(message.data);
+      if (thoughts || frame.kinds?.some((kind) => kind !== "thought")) read(frame);
+    });
     socket.addEventListener("close", () => {
       document.documentElement.dataset.socket = "closed";
       if (tries === 0) every(POLL);

@@ -5,6 +5,7 @@ import { Curves } from "../experiment/curves.js";
 import { drawHeader } from "../experiment/header.js";
 import { drawPopulation } from "../experiment/population.js";
 import { watchTable } from "../experiment/table.js";
+import { watchThought } from "../experiment/thought.js";
 import { json } from "../lib/dom.js";
 import { calmly, getJson, listen } from "../lib/news.js";
 import { refresh, showReviewCount } from "../lib/refresh.js";
@@ -16,6 +17,7 @@ const openVariant = (number) => number != null && location.assign(urlOf(number))
 
 let state = json("state");
 const curves = new Curves(page.curvesUrl);
+const readThought = watchThought(page.thoughtUrl);
 const drawTable = watchTable(urlOf, () => state);
 
 const redraw = calmly(200, () => drawCharts(state, curves, openVariant));
@@ -43,10 +45,13 @@ const readPoints = calmly(250, async () => {
 });
 
 show();
+readThought();
 document.addEventListener("darwin:theme", redraw);
 document.querySelectorAll("[data-chart-option]").forEach((box) => box.addEventListener("change", redraw));
 listen(page.newsPath, (frame) => {
-  readPoints();
-  if (frame === null || frame.kinds.some((kind) => kind !== "points")) readState();
-});
+  if (!frame?.kinds || frame.kinds.some((kind) => kind !== "thought")) readPoints();
+  const kinds = frame?.kinds;
+  if (!kinds || kinds.includes("thought")) readThought();
+  if (!kinds || kinds.some((kind) => kind !== "points" && kind !== "thought")) readState();
+}, { thoughts: true });
 setInterval(() => state.running && !document.hidden && readState(), 4_000); // progress moves without any news

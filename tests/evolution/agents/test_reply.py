@@ -99,3 +99,9 @@ def test_a_diff_blocks_and_missing_last_brackets_are_read_too(text: str, brief: 
 def test_half_a_change_is_no_change(text: str, brief: Brief) -> None:
     with pytest.raises(Unusable):
         reply.proposal(text, brief, author="agent:m")
+
+
+def test_commas_too_many_are_let_pass_and_those_in_code_stay(brief: Brief) -> None:
+    edit = {"path": "new.py", "content": "sizes = [1,\n]\npair = (1,)\n"}
+    text = said(edits=[edit]).replace("}]}", "},],\n}")
+    assert reply.proposal(text, brief, author="agent:m").files["new.py"] == b"sizes = [1,\n]\npair = (1,)\n"
