@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from evolution import breeding, contests, experiments, generations, journal, live, preflight, rounds
+from evolution import assessing, breeding, contests, experiments, generations, journal, live, preflight, rounds
 from evolution.errors import DarwinError, StaleTransition
 from evolution.models import Event, Experiment, ExperimentStatus, Status
 
@@ -46,7 +46,17 @@ def _serve(experiment: Experiment) -> None:
         if experiment.status == ExperimentStatus.RUNNING:
             _evolve(experiment)
     finally:
+        if experiment.status == ExperimentStatus.RUNNING:
+            _assess(experiment)
         journal.drain(experiment)
+
+
+def _assess(experiment: Experiment) -> None:
+    """Opinions come last, and whatever goes wrong with them stops nothing."""
+    try:
+        assessing.step(experiment)
+    except Exception:  # a defect of ours, too
+        log.exception("the assessments of %s failed", experiment.slug)
 
 
 def _evolve(experiment: Experiment) -> None:
