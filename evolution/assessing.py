@@ -35,6 +35,12 @@ def step(experiment: Experiment) -> None:
     _ask_one(experiment)
 
 
+def unread(variant: Variant) -> str:
+    """Why no peer could be asked about `variant`, where that was tried last; else nothing."""
+    failed = variant.events.filter(kind=FAILED).last()
+    return str(failed.data["reason"]) if failed else ""
+
+
 def _ask_one(experiment: Experiment) -> None:
     if not any(map(_asks_a_model, strategies.active(experiment))) or _is_resting(experiment):
         return

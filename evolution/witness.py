@@ -52,7 +52,7 @@ def after(variant: Variant) -> Said:
         return Said(text="There is no number of its parent to compare with.", opinion=Opinion.OPEN)
     told = (
         f"Perplexity {origin.perplexity:.4g} of {origin} to {variant.perplexity:.4g} ({percent(gain)}) on one seed, a "
-        f"gain of {gain:+.4f} nats"
+        f"gain of {_signed(gain)} nats"
     )
     if noise is None:
         return Said(text=f"{told}; how large the noise is, is not known.", opinion=Opinion.OPEN)
@@ -97,6 +97,10 @@ def gain_of(variant: Variant) -> float | None:
 def percent(gain: float) -> str:
     """A gain in nats as the change of the perplexity: 0.02 is −2.0 %."""
     return f"{100 * math.expm1(-gain):+.1f} %".replace("-", "−")
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.4f}".replace("-", "−")
 
 
 def _idea(author: str) -> str:
