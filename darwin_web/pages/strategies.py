@@ -76,7 +76,7 @@ class Addition(forms.Form):
     )
     temperature = forms.FloatField(
         required=False, min_value=0, max_value=2, widget=forms.NumberInput({"class": "input", "step": "0.1"}),
-        help_text="Empty: ours, 0.2.",
+        help_text="Empty: the default.",
     )
     share = forms.FloatField(
         initial=1.0, min_value=0, max_value=definitions.MAX_SHARE, help_text="Of the calls while nothing is known.",
