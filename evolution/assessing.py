@@ -1,5 +1,6 @@
 """Peers read each proposal before review and explain its result after measurement. Opinions: nothing waits for them."""
 
+import logging
 from collections.abc import Callable
 from datetime import timedelta
 from random import Random
@@ -17,6 +18,8 @@ from evolution.models import Assessment, Event, Experiment, Kind, MemoryMode, Mo
 from evolution.records import JUDGED
 from evolution.storable import storable
 from evolution.witness import RECORD, Said
+
+log = logging.getLogger(__name__)
 
 UNREAD = (Status.CHECKED, Status.IN_REVIEW)
 FAILED = "assessment.failed"
@@ -73,12 +76,19 @@ def _ask(variant: Variant, moment: Moment) -> None:
     try:
         said = _asked(variant, moment, strategy)
     except DarwinError as error:
-        remember(experiment, FAILED, actor="system", variant=variant, data={
-            "variant": variant.number, "moment": moment.value, "strategy": strategy.name, "reason": str(error),
-            "tokens_in": getattr(error, "tokens_in", 0), "tokens_out": getattr(error, "tokens_out", 0),
-        })
-        return
-    _keep(variant, moment, said, peer=peer)
+        _fail(variant, moment, strategy, str(error), error)
+    except Exception as error:
+        log.exception("the assessment of %s in %s failed", variant, experiment.slug)
+        _fail(variant, moment, strategy, "an unexpected error: see the worker's log", error)
+    else:
+        _keep(variant, moment, said, peer=peer)
+
+
+def _fail(variant: Variant, moment: Moment, strategy: Strategy, reason: str, error: Exception) -> None:
+    remember(variant.experiment, FAILED, actor="system", variant=variant, data={
+        "variant": variant.number, "moment": moment.value, "strategy": strategy.name, "reason": reason,
+        "tokens_in": getattr(error, "tokens_in", 0), "tokens_out": getattr(error, "tokens_out", 0),
+    })
 
 
 def _asked(variant: Variant, moment: Moment, strategy: Strategy) -> Said:

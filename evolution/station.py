@@ -42,13 +42,15 @@ def _attend(number: int) -> None:
 
 
 def _serve(experiment: Experiment) -> None:
+    is_running = experiment.status == ExperimentStatus.RUNNING
     try:
-        if experiment.status == ExperimentStatus.RUNNING:
+        if is_running:
             _evolve(experiment)
     finally:
-        if experiment.status == ExperimentStatus.RUNNING:
+        journal.drain(experiment)  # it does not wait for anybody's opinion
+        if is_running:
             _assess(experiment)
-        journal.drain(experiment)
+            journal.drain(experiment)
 
 
 def _assess(experiment: Experiment) -> None:

@@ -152,7 +152,7 @@ def test_an_answer_that_is_no_opinion_is_no_opinion(
     assert line.data["tokens_in"] == 100
 
 
-@pytest.mark.parametrize("error", [AgentUnavailable("no key"), Unusable("refused")])
+@pytest.mark.parametrize("error", [AgentUnavailable("no key"), Unusable("refused"), ZeroDivisionError()])
 def test_who_cannot_be_asked_is_not_asked_again_and_again(
     error: Exception, experiment: Experiment, peer: Peer, proposal: Variant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
