@@ -1,12 +1,13 @@
 """Parents -> agents -> proposals: how a generation is filled, one draft at a time."""
 
 from dataclasses import replace
+from random import Random
 
 from django.db import transaction
 
 from evolution import repair, rounds, strategies
 from evolution.agents import agent_for
-from evolution.agents.base import Agent, Brief, Proposal, Unusable
+from evolution.agents.base import Agent, AgentUnavailable, Brief, Proposal, Unusable
 from evolution.briefs import brief
 from evolution.confined import Unparsable
 from evolution.crossing import cross
@@ -93,9 +94,25 @@ def _mend(one: Round, broken: Variant, strategy: Strategy) -> None:
 
 
 def _mutate(one: Round) -> bool:
-    """One proposal for one of the pool, drafted or refused; False when nobody has anything for anybody."""
+    """One proposal for one of the pool, drafted or refused; False when nobody has anything for anybody.
+
+    AgentUnavailable when somebody who could not be asked might have.
+    """
     rng = one.rng
-    strategy = strategies.choose(one, rng)
+    unavailable: dict[str, AgentUnavailable] = {}  # by provider: the strategies of another one may be asked meanwhile
+    for strategy in strategies.in_turn(one, rng):
+        try:
+            if strategy.provider not in unavailable and _mutated(one, strategy, rng):
+                return True
+        except AgentUnavailable as error:
+            unavailable[strategy.provider] = error
+    if unavailable:
+        raise next(iter(unavailable.values()))
+    return False
+
+
+def _mutated(one: Round, strategy: Strategy, rng: Random) -> bool:
+    """The same by one strategy."""
     agent = agent_for(one.experiment, strategy)
     for target in one.in_turn(rng):
         proposer = one.peer_of(target, rng)

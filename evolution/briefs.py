@@ -18,6 +18,6 @@ def brief(
     return Brief(
         files=files, genome=genome_of(files), target=target.number, perplexity=target.perplexity,
         parent_perplexity=target.parent.perplexity if target.parent else None,
-        recalled=recall(one.experiment), tried=tried, failure=failure, seed=rng.getrandbits(32),
-        proposer=proposer.number if proposer else None,
+        recalled=recall(one.experiment), tried=tried, failure=failure, operators=tuple(strategy.operators),
+        seed=rng.getrandbits(32), proposer=proposer.number if proposer else None,
     )

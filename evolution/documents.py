@@ -13,6 +13,7 @@ from evolution import contests, rows
 from evolution.genomes import Store
 from evolution.memory import effect
 from evolution.models import (
+    Assessment,
     Check,
     Contest,
     ContestOutcome,
@@ -194,8 +195,23 @@ def _read_replicates(variant: Variant, recorded: list[dict[str, Any]] | None, _:
         rows.insert(Replicate(variant=variant, **rows.values(Replicate, one)))
 
 
+def _assessments(variant: Variant) -> list[dict[str, Any]]:
+    return [
+        {**rows.record(one), "peer": one.peer.number if one.peer else None}
+        for one in variant.assessments.select_related("peer")
+    ]
+
+
+def _read_assessments(variant: Variant, recorded: list[dict[str, Any]] | None, cast: Cast) -> None:
+    for one in recorded or ():
+        rows.insert(Assessment(
+            variant=variant, peer=cast.variants.get(one["peer"]), **rows.values(Assessment, one),
+        ))
+
+
 SECTIONS: dict[str, Section] = {
     "checks": Section(_checks, _read_checks),
     "transitions": Section(_transitions, _read_transitions),
+    "assessments": Section(_assessments, _read_assessments),
     "replicates": Section(_replicates, _read_replicates),
 }

@@ -11,7 +11,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from evolution import contests, live, spending
+from evolution import contests, definitions, live, spending, strategies
 from evolution.drafting import draft
 from evolution.errors import BadInput, Infrastructure, NameTaken, Refused, ResumeMismatch, StaleTransition
 from evolution.genomes import Store
@@ -66,6 +66,9 @@ def rejoin(options: Options, *, actor: str) -> Experiment:
             raise ResumeMismatch(
                 f"“{slug}” was created with {field} = {stored}, not {value}: leave that out, or choose another name"
             )
+    had = {definitions.defined(one) for one in strategies.of(experiment)}
+    if options.strategy and set(definitions.read(options.strategy)) != had:
+        raise ResumeMismatch(f"“{slug}” has other strategies than {options.strategy}: change them on its page")
     if generations < experiment.generations:
         raise ResumeMismatch(f"“{slug}” has {experiment.generations} generations: the total can only be raised")
     _go_on(experiment, generations, actor)
@@ -196,6 +199,8 @@ def _write_private(path: Path, content: bytes) -> None:
 def _open(experiment: Experiment, planned: Plan, actor: str) -> Variant:
     start = Generation.objects.create(experiment=experiment, number=0)
     remember(experiment, "experiment.created", actor=actor, data=described(experiment))
+    for one in planned.strategies:
+        strategies.add(experiment, one, actor=actor)
     remember(experiment, "generation.started", actor="system", data={"generation": 0})
     baseline = draft(
         experiment, parent=None, files=planned.files, kind=Kind.BASELINE, author="system", generation=start,

@@ -11,7 +11,8 @@ from django.conf import settings
 from django.db import models
 from django.utils.text import slugify
 
-from evolution import corpus
+from evolution import corpus, definitions
+from evolution.definitions import Definition
 from evolution.errors import BadInput
 from evolution.genetics import evidence
 from evolution.genomes import genome_of, read_directory, store_of, supported
@@ -26,6 +27,7 @@ FEWEST_PAIRS = 4  # with three, even one-sided ones, no e-value reaches the firs
 MOST_PAIRS = 64
 WINDOWS = 32  # of held-out text, at least: a twentieth of the data
 SANDBOXES = ("auto", "docker", "bubblewrap")
+NO_FIELDS = frozenset({"name", "strategy"})  # of the row: strategies are rows of their own
 RESERVED = frozenset({"new"})  # taken by an address
 
 DEFAULTS: dict[str, Any] = {
@@ -75,6 +77,7 @@ class Options:
     budget_usd: float | None = None  # for calls of models: in all, per day, per strategy
     budget_usd_day: float | None = None
     budget_usd_strategy: float | None = None
+    strategy: str | None = None  # a JSON file with a list of strategies; without it those that its agent begins with
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ class Plan:
     genome: Genome
     files: dict[str, bytes]
     data_sha256: str
+    strategies: tuple[Definition, ...]
     text: bytes | None = field(repr=False)  # None: the genome names a directory of tokens, which stays where it is
 
 
@@ -105,16 +109,17 @@ def plan(options: Options) -> Plan:
         genome = supported(genome_of(files))
     except GenomeError as error:
         raise BadInput(f"{fields['genome']} is not a genome: {error}") from error
+    strategies = definitions.read(options.strategy) if options.strategy else definitions.first(fields["agent"])
     tokens = tokens_for(fields["data"], genome, directory=Path(fields["genome"]))
     if tokens is not None:
-        return Plan(slug, {**fields, "data": str(tokens.folder)}, genome, files, tokens.sha256, None)
+        return Plan(slug, {**fields, "data": str(tokens.folder)}, genome, files, tokens.sha256, strategies, None)
     text = text_for(fields["data"], genome)
-    return Plan(slug, fields, genome, files, hashlib.sha256(text).hexdigest(), text)
+    return Plan(slug, fields, genome, files, hashlib.sha256(text).hexdigest(), strategies, text)
 
 
 def stored_form(options: Options) -> dict[str, Any]:
     """The options that were given, as the row keeps them; BadInput when one is out of its range."""
-    given = {name: value for name, value in vars(options).items() if value is not None and name != "name"}
+    given = {name: value for name, value in vars(options).items() if value is not None and name not in NO_FIELDS}
     for name, (least, most) in RANGES.items():
         if name in given:
             _in_range(name, given[name], least, most)

@@ -7,7 +7,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from evolution import breeding, contests, experiments, generations, journal, live, preflight, rounds, spending
+from evolution import (
+    assessing,
+    breeding,
+    contests,
+    experiments,
+    generations,
+    journal,
+    live,
+    preflight,
+    rounds,
+    spending,
+)
 from evolution.agents.base import AgentUnavailable
 from evolution.errors import DarwinError, StaleTransition
 from evolution.models import Event, Experiment, ExperimentStatus, Status
@@ -44,11 +55,23 @@ def _attend(number: int) -> None:
 
 def _serve(experiment: Experiment) -> None:
     spending.settle_lost(experiment)
+    is_running = experiment.status == ExperimentStatus.RUNNING
     try:
-        if experiment.status == ExperimentStatus.RUNNING:
+        if is_running:
             _evolve(experiment)
     finally:
-        journal.drain(experiment)
+        journal.drain(experiment)  # it does not wait for anybody's opinion
+        if is_running:
+            _assess(experiment)
+            journal.drain(experiment)
+
+
+def _assess(experiment: Experiment) -> None:
+    """Opinions come last, and whatever goes wrong with them stops nothing."""
+    try:
+        assessing.step(experiment)
+    except Exception:  # a defect of ours, too
+        log.exception("the assessments of %s failed", experiment.slug)
 
 
 def _evolve(experiment: Experiment) -> None:

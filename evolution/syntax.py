@@ -24,6 +24,7 @@ TASKS = {
     "missing": "evolution.outline:missing",
     "flags": "review.flags:flags",
     "operate": "evolution.agents.operators:operate",
+    "unknown": "evolution.agents.operators:unknown",
     "fitting": "evolution.agents.operators:fitting",
 }
 RECURSION = 5_000

@@ -9,9 +9,10 @@ from django.db.models import Exists, F, OuterRef, QuerySet
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from evolution import assessing
 from evolution.errors import DarwinError
 from evolution.genomes import genome_of, store_of
-from evolution.models import Check, Experiment, Role, Status, Variant
+from evolution.models import Assessment, Check, Experiment, Role, Status, Variant
 from evolution.rights import may, visible_to
 from review.decisions import shown_hash
 from review.diffs import FileDiff, file_diffs
@@ -83,6 +84,8 @@ class Proposal:
     shown: str
     standing: Decision | None
     decisions: Sequence[Decision]
+    opinions: Sequence[Assessment]
+    unread: str  # why no peer could be asked; empty where one was, or will be
     may_decide: bool
 
     @property
@@ -162,6 +165,8 @@ def proposal(user: User, variant: Variant) -> Proposal:
         shown=shown_hash(variant),
         standing=Decision.objects.live().filter(variant=variant).select_related("reviewer", "replacement").first(),
         decisions=list(variant.decisions.select_related("reviewer", "replacement", "undoes")),
+        opinions=list(variant.assessments.select_related("peer")),
+        unread=assessing.unread(variant),
         may_decide=may(user, variant.experiment, Role.REVIEWER),
     )
 

@@ -10,6 +10,7 @@ from darwin_web.pages import (
     prices,
     spending,
     state,
+    strategies,
     thought,
     variant,
 )
@@ -30,6 +31,9 @@ urlpatterns: list[URLPattern] = [
     path("experiments/<slug:slug>/spending/", spending.experiment_spending, name="experiment_spending"),
     path("experiments/<slug:slug>/lineage/", lineage.lineage, name="lineage"),
     path("experiments/<slug:slug>/lineage/data/", lineage.lineage_data, name="lineage_data"),
+    path("experiments/<slug:slug>/strategies/", strategies.strategies_page, name="strategies"),
+    path("experiments/<slug:slug>/strategies/add/", strategies.strategy_add, name="strategy_add"),
+    path("experiments/<slug:slug>/strategies/<slug:name>/share/", strategies.strategy_share, name="strategy_share"),
     path("experiments/<slug:slug>/variants/<int:number>/", variant.variant, name="variant"),
     path("machine/prices/", prices.prices, name="prices"),
     path("machine/calls/", prices.calls_switch, name="calls_switch"),

@@ -12,6 +12,7 @@ from darwin_web.pages import code
 from darwin_web.pages.figures import change, claims, perplexity_error
 from darwin_web.pages.proof import Met, meeting
 from darwin_web.pages.scope import variant_of
+from evolution import assessing
 from evolution.genomes import store_of
 from evolution.models import Contest, Status, Variant
 from sandbox.models import Purpose, Verdict
@@ -48,6 +49,8 @@ def variant(request: HttpRequest, slug: str, number: int) -> HttpResponse:
         "trials": trials_of(found),
         "claims": claims(found),
         "replicates": found.replicates.all(),
+        "opinions": found.assessments.select_related("peer"),
+        "unread": assessing.unread(found),
         "met": _met(found),
         "scored": trials_of(found).filter(purpose=Purpose.SCORE, verdict=Verdict.MEASURED).last(),
         "waits_for_review": found.status == Status.IN_REVIEW,

@@ -68,6 +68,12 @@ def signed(share: float | None, digits: int = 1) -> str:
 
 
 @register.filter
+def nats(value: float | None) -> str:
+    """A gain with its sign: 0.0213 -> "+0.0213"."""
+    return NOTHING if value is None or _missing(value) else f"{'−' if value < 0 else '+'}{abs(value):.4f}"
+
+
+@register.filter
 def evidence(value: float) -> str:
     """An e-value: two digits that count, whatever its size; a large one is no more than that."""
     return "> 9,999" if value > 9_999 else f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
@@ -148,6 +154,12 @@ def actor(name: str) -> str:
     return {"operator": f"built-in operator {rest}", "agent": f"agent {rest}", "rule": f"rule “{rest}”"}.get(
         kind, rest or kind
     )
+
+
+@register.filter
+def assessor(name: str) -> str:
+    """Who says something about a variant: "agent:gpt-x" -> "agent gpt-x"; numbers alone are "the record"."""
+    return "the record" if name == "record" else actor(name)
 
 
 @register.filter

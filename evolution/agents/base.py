@@ -56,6 +56,7 @@ class Brief:
     directives: Sequence[str] = ()  # what people asked for, one sentence each
     tried: frozenset[str] = frozenset()
     failure: Failure | None = None  # the target is broken, and its idea is to be saved
+    operators: Sequence[str] = ()  # families or names of the built-in operators that may be asked; empty: all
     seed: int = 0
     proposer: int | None = None  # the number of the variant whose agent is asked: the target's peer
     objective: str = "lower perplexity on held-out text at the same budget"

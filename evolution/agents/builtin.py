@@ -19,6 +19,7 @@ class BuiltinAgent:
         tried = [author.removeprefix(AUTHOR) for author in sorted(brief.tried) if author.startswith(AUTHOR)]
         done = confined("operate", {
             "files": readable(brief.files), "editable": editable(brief), "seed": brief.seed, "tried": tried,
+            "only": list(brief.operators),
         })
         return None if "declined" in done else _proposal(brief, done)
 

@@ -6,7 +6,7 @@ diff or search/replace blocks with the reasons as plain text around them. Only w
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
 from typing import Any
@@ -148,6 +148,14 @@ def parse(text: str, *, whole_files: bool = False) -> Reply:
         if found is not None and ("edits" in found or isinstance(found.get("diff"), str)):
             return _checked(found)
     return _plain(text, whole_files=whole_files)
+
+
+def objects(text: str) -> Iterator[dict[str, Any]]:
+    """Every JSON object that a reply holds: alone, in a fence or within talk, also without its last brackets."""
+    for candidate in _candidates(text[:MAX_REPLY]):
+        found = _object(candidate)
+        if found is not None:
+            yield found
 
 
 def _plain(text: str, *, whole_files: bool) -> Reply:

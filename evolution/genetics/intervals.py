@@ -1,6 +1,6 @@
-"""Means, gains and deviations with their 95 % intervals: plain mathematics, so that the web process can afford it.
+"""Means, gains, deviations and shares with 95 % intervals: plain mathematics, so that the web process can afford it.
 
-All functions give None where there are fewer than two values: one seed has no interval, it is unreplicated.
+Functions of values give None where there are fewer than two: one seed has no interval, it is unreplicated.
 """
 
 import math
@@ -10,6 +10,7 @@ from functools import cache
 from statistics import fmean, stdev
 
 CONFIDENCE = 0.95
+NORMAL = 1.959964  # the 0.975 quantile of the normal distribution
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,48 @@ def deviation(values: Sequence[float]) -> Interval | None:
     size = stdev(values)
     low, high = (size * math.sqrt(free / chi2_quantile(p, free)) for p in ((1 + CONFIDENCE) / 2, (1 - CONFIDENCE) / 2))
     return Interval(size, low, high, len(values))
+
+
+def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Interval | None:
+    """The ratio of two means over the same things, with its linearised interval (Cochran, Sampling techniques, 6.3).
+
+    ValueError unless both have the same length; None also where the denominators add to nothing.
+    """
+    _finite([*numerators, *denominators])
+    count, total = len(denominators), math.fsum(denominators)
+    if count < 2 or total <= 0:
+        return None
+    value = math.fsum(numerators) / total
+    residuals = [top - value * bottom for top, bottom in zip(numerators, denominators, strict=True)]
+    error = math.sqrt(math.fsum(one**2 for one in residuals) / (count - 1) / count) / (total / count)
+    half = t_quantile((1 + CONFIDENCE) / 2, count - 1) * error
+    return Interval(value, value - half, value + half, count)
+
+
+def share(successes: int, count: int) -> Interval | None:
+    """A share of `count` trials with the interval of Wilson (1927), which stays within 0 … 1; None of none."""
+    if not 0 <= successes <= count:
+        raise ValueError("successes lie between 0 and their count")
+    if count == 0:
+        return None
+    found, square = successes / count, NORMAL**2
+    middle = (found + square / (2 * count)) / (1 + square / count)
+    half = NORMAL / (1 + square / count) * math.sqrt(found * (1 - found) / count + square / (4 * count**2))
+    return Interval(found, max(0.0, middle - half), min(1.0, middle + half), count)
+
+
+def kappa(both: int, first: int, second: int, neither: int) -> float | None:
+    """Cohen's (1960) agreement of two yes-or-no judges beyond chance: 1 is full, 0 is what chance gives.
+
+    `both` said yes, only the `first`, only the `second`, `neither`. None where chance alone would agree always.
+    """
+    count = both + first + second + neither
+    if count == 0:
+        return None
+    agreed = (both + neither) / count
+    yes, other = (both + first) / count, (both + second) / count
+    chance = yes * other + (1 - yes) * (1 - other)
+    return None if chance == 1 else (agreed - chance) / (1 - chance)
 
 
 @cache

@@ -19,7 +19,21 @@ from darwin_web.management.base import exit_code
 from evolution import archive, journal, rows
 from evolution.errors import BadInput, DarwinError, NameTaken
 from evolution.genomes import store_of
-from evolution.models import Check, Event, Experiment, Generation, Membership, Role, Status, Transition, Variant
+from evolution.models import (
+    Assessment,
+    Check,
+    Event,
+    Experiment,
+    Generation,
+    Membership,
+    Moment,
+    Opinion,
+    Role,
+    Status,
+    Strategy,
+    Transition,
+    Variant,
+)
 from evolution.restore import Damaged
 from review.models import Decision, Evidence, Risk, Verdict
 from sandbox.models import Attempt, AttemptState, Point, Purpose, Trial
@@ -43,6 +57,10 @@ def experiment(db: None) -> Experiment:
     people = cast.population(one)
     cast.member("rita", one, Role.REVIEWER)
     _decisions(people["vetoed"], people["measured"])
+    Assessment.objects.create(
+        variant=people["vetoed"], moment=Moment.BEFORE, assessor="agent:m", peer=people["measured"], risk="low",
+        opinion=Opinion.DOUBTFUL, is_what_it_says=True, text=EVIL,
+    )
     _trial(people["measured"])
     cast.move(people["measured"], Status.SURVIVED, actor="selection", reason="the lowest perplexity of 2")
     Experiment.objects.filter(pk=one.pk).update(champion=people["measured"])
@@ -131,6 +149,7 @@ def wipe() -> None:
         model._default_manager.all().delete()
     while leaves := Variant.objects.filter(children=None, other_children=None, proposed=None):
         leaves.delete()
+    Strategy.objects.all().delete()
     Generation.objects.all().delete()
     Experiment.objects.all().delete()
 

@@ -23,7 +23,7 @@ def test_a_new_experiment_has_its_baseline_drafted_and_committed() -> None:
     assert (baseline.number, baseline.status, baseline.author) == (0, Status.DRAFTED, "system")
     assert store_of(experiment).files(baseline.commit) == cast.FILES
     assert list(experiment.events.values_list("kind", flat=True)) == [
-        "experiment.created", "generation.started", "variant.drafted",
+        "experiment.created", *["strategy.added"] * 5, "generation.started", "variant.drafted",
     ]
 
 

@@ -62,6 +62,8 @@ class Command(DarwinCommand):
         parser.add_argument("--budget-usd", type=float, metavar="USD", help="for calls of models, in all")
         parser.add_argument("--budget-usd-day", type=float, metavar="USD", help="in 24 hours")
         parser.add_argument("--budget-usd-strategy", type=float, metavar="USD", help="for each strategy")
+        parser.add_argument("--strategy", metavar="FILE",
+                            help="a JSON list of ways of proposing; default: several that fit the agent")
         parser.add_argument("--json", action="store_true", help="one object as the last line of stdout")
 
     def handle(self, *args: Any, **options: Any) -> None:

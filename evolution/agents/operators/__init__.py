@@ -9,22 +9,24 @@ from typing import Any
 
 import libcst as cst
 
-from evolution.agents.operators.catalogue import CATALOGUE, named
+from evolution.agents.operators.catalogue import CATALOGUE, FAMILY, named
 from evolution.agents.operators.numbers import random_names
 from evolution.agents.operators.operator import Operator
 
 RANDOM_NAMES = 20  # knobs with random factors, asked when the catalogue is used up
+NUMBERS = "numbers"  # their family
 
 
 def operate(payload: Mapping[str, Any]) -> dict[str, Any]:
     """{"files": {path: text}, "editable": [path], "seed", and "operator" or "tried"} -> what the operator made of it.
 
     With "operator" that one is asked; without, they are drawn with the seed, those in "tried" left out, until one fits:
-    first from the catalogue, then knobs with random factors. The reply is {"operator", "files": {changed path: new
+    first from the catalogue, then knobs with random factors. "only" names the families and operators that may be
+    drawn; all when it is empty or missing. The reply is {"operator", "files": {changed path: new
     text}, "title", "hypothesis", "rationale", "expected"}, or {"declined": true}.
     """
     modules, seed = parsed(payload), payload["seed"]
-    names = [payload["operator"]] if "operator" in payload else drawn(seed, tried=frozenset(payload["tried"]))
+    names = [payload["operator"]] if "operator" in payload else _drawn(payload)
     for operator in map(named, names):
         if changed := applied(operator, modules, seed=seed):
             words = {key: getattr(operator, key) for key in ("title", "hypothesis", "rationale", "expected")}
@@ -38,10 +40,34 @@ def fitting(payload: Mapping[str, Any]) -> dict[str, Any]:
     return {"fits": [name for name, one in CATALOGUE.items() if applied(one, modules, seed=payload["seed"])]}
 
 
-def drawn(seed: int, *, tried: frozenset[str]) -> list[str]:
-    """Untried names in the order in which they are asked: the catalogue shuffled, then knobs with random factors."""
+def unknown(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """{"operators": [families and names]} -> {"unknown": [those that are neither]}."""
+    families = {*FAMILY.values(), NUMBERS}
+    return {"unknown": [one for one in payload["operators"] if one not in families and not _is_operator(one)]}
+
+
+def _is_operator(name: str) -> bool:
+    try:
+        named(name)
+    except KeyError:
+        return False
+    return True
+
+
+def _drawn(payload: Mapping[str, Any]) -> list[str]:
+    return drawn(payload["seed"], tried=frozenset(payload["tried"]), only=frozenset(payload.get("only", ())))
+
+
+def drawn(seed: int, *, tried: frozenset[str], only: frozenset[str] = frozenset()) -> list[str]:
+    """Untried names in the order in which they are asked: the catalogue shuffled, then knobs with random factors.
+
+    With `only` no others than those of its families and names; a NAME_xFACTOR of it is asked as it is.
+    """
     rng = Random(seed)  # noqa: S311 not for secrets
     names = rng.sample(sorted(CATALOGUE), len(CATALOGUE)) + random_names(rng, RANDOM_NAMES)
+    if only:
+        exact = sorted(name for name in only if name not in CATALOGUE and _is_operator(name))
+        names = [name for name in names if {name, FAMILY.get(name, NUMBERS)} & only] + exact
     return [name for name in names if name not in tried]
 
 

@@ -19,6 +19,7 @@ from evolution.agents.operators.operator import Operator
 FAMILIES = (
     normalisation, activation, positions, head, initialisation, residual, optimiser, schedule, batches, loop, settings,
 )
+FAMILY = {one.name: family.__name__.rpartition(".")[2] for family in FAMILIES for one in family.OPERATORS}
 CATALOGUE: dict[str, Operator] = {one.name: one for family in FAMILIES for one in family.OPERATORS}
 
 

@@ -3,8 +3,11 @@
 import re
 from dataclasses import replace
 
+import pytest
+
 from evolution.agents.base import Brief
 from evolution.agents.builtin import AUTHOR, BuiltinAgent, editable, readable
+from evolution.agents.operators.catalogue import FAMILY
 from evolution.confined import Unparsable, confined
 
 
@@ -51,3 +54,22 @@ def test_hostile_code_is_unparsable_or_declined(brief: Brief) -> None:
         assert BuiltinAgent().propose(replace(brief, files={"model.py": hostile})) is None
     except Unparsable as error:
         assert "nested" in str(error)  # noqa: PT017
+
+
+@pytest.mark.parametrize(("operators", "family"), [
+    (("optimiser",), "optimiser"), (("numbers",), None), (("rms_norm",), "normalisation"),
+])
+def test_it_asks_only_the_families_and_operators_of_its_brief(
+    operators: tuple[str, ...], family: str | None, brief: Brief
+) -> None:
+    one = BuiltinAgent().propose(replace(brief, operators=operators, seed=1))
+    assert one is not None
+    assert FAMILY.get(one.author.removeprefix(AUTHOR)) == family
+
+
+def test_it_has_nothing_to_propose_when_all_it_may_ask_was_tried(brief: Brief) -> None:
+    told = replace(brief, operators=("rms_norm", "learning_rate_x2"), tried=frozenset({AUTHOR + "rms_norm"}))
+    left = BuiltinAgent().propose(told)
+    assert left is not None
+    assert left.author == AUTHOR + "learning_rate_x2"
+    assert BuiltinAgent().propose(replace(told, tried=told.tried | {left.author})) is None

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from evolution.genetics.intervals import chi2_quantile, deviation, mean, paired_gain, t_quantile
+from evolution.genetics.intervals import chi2_quantile, deviation, kappa, mean, paired_gain, ratio, share, t_quantile
 
 # Printed tables (Fisher & Yates): the 0.975 quantile of Student's t, and of χ² the 0.025 and the 0.975 quantile.
 T_975 = {1: 12.7062, 2: 4.30265, 3: 3.18245, 4: 2.77645, 5: 2.57058, 7: 2.36462, 10: 2.22814, 30: 2.04227, 120: 1.97993}
@@ -95,3 +95,37 @@ def test_the_intervals_hold_the_truth_in_95_of_100(count: int) -> None:
         held_deviation += spread.low <= 0.02 <= spread.high
     assert 0.94 < held / 4_000 < 0.96
     assert 0.94 < held_deviation / 4_000 < 0.96
+
+
+def test_wilsons_interval_is_the_published_one_and_stays_within_bounds() -> None:
+    found = share(81, 263)  # Newcombe 1998, Two-sided confidence intervals for the single proportion, table I
+    assert found is not None
+    assert (found.value, found.low, found.high) == pytest.approx((0.3080, 0.2553, 0.3662), abs=5e-5)
+    none, all_of_them = share(0, 20), share(20, 20)
+    assert none is not None
+    assert all_of_them is not None
+    assert (none.low, none.high) == pytest.approx((0.0, 0.1611), abs=5e-5)
+    assert all_of_them.high == 1.0
+    assert share(0, 0) is None
+    with pytest.raises(ValueError, match="successes"):
+        share(3, 2)
+
+
+def test_cohens_kappa_is_the_textbook_one() -> None:
+    assert kappa(20, 5, 10, 15) == pytest.approx(0.4)  # 50 grants, two readers: observed 0.70, by chance 0.50
+    assert kappa(7, 0, 0, 3) == pytest.approx(1.0)
+    assert kappa(5, 5, 5, 5) == pytest.approx(0.0)
+    assert kappa(9, 0, 0, 0) is None
+    assert kappa(0, 0, 0, 0) is None
+
+
+def test_a_ratio_has_an_interval_that_covers() -> None:
+    rng, truth, covered = Random(5), 0.5, 0
+    for _ in range(400):
+        bottoms = [rng.uniform(0.5, 1.5) for _ in range(12)]
+        found = ratio([truth * one + rng.gauss(0, 0.2) for one in bottoms], bottoms)
+        assert found is not None
+        covered += found.low <= truth <= found.high
+    assert covered / 400 == pytest.approx(0.95, abs=0.03)
+    assert ratio([1.0], [1.0]) is None
+    assert ratio([1.0, 2.0], [0.0, 0.0]) is None
