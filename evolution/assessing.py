@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from evolution import strategies, witness
-from evolution.agents import BUILTIN, REPLAY, model_for, opinion
+from evolution.agents import model_for, opinion
 from evolution.errors import DarwinError
 from evolution.genomes import store_of
 from evolution.memory import recall, remember
@@ -45,7 +45,7 @@ def unread(variant: Variant) -> str:
 
 
 def _ask_one(experiment: Experiment) -> None:
-    if not any(map(_asks_a_model, strategies.active(experiment))) or _is_resting(experiment):
+    if not any(map(strategies.asks_a_model, strategies.active(experiment))) or _is_resting(experiment):
         return
     tried = Event.objects.filter(experiment=experiment, kind=FAILED, variant__isnull=False)
     for moment in Moment:
@@ -129,7 +129,7 @@ def _assessor(variant: Variant, moment: Moment) -> tuple[Strategy, Variant | Non
     """The strategy that is asked, and the survivor it speaks for: not those of the proposal, where there are others."""
     experiment = variant.experiment
     rng = Random(f"{experiment.seed}/{variant.number}/{moment.value}")  # noqa: S311 chance, not secrecy
-    models = [one for one in strategies.active(experiment) if _asks_a_model(one)]
+    models = [one for one in strategies.active(experiment) if strategies.asks_a_model(one)]
     others = [one for one in models if one != variant.strategy] or models
     survivors = experiment.variants.filter(status=Status.SURVIVED).select_related("strategy")
     peers = [one for one in survivors if one.pk not in (variant.pk, variant.proposer_id)]
@@ -138,10 +138,6 @@ def _assessor(variant: Variant, moment: Moment) -> tuple[Strategy, Variant | Non
         peer = rng.choice(speaking)
         return next(one for one in others if one == peer.strategy), peer
     return rng.choice(others), rng.choice(peers) if peers else None
-
-
-def _asks_a_model(strategy: Strategy) -> bool:
-    return strategy.provider != BUILTIN and not strategy.provider.startswith(REPLAY)
 
 
 def _is_resting(experiment: Experiment) -> bool:

@@ -7,7 +7,7 @@ from django.db import transaction
 
 from evolution import repair, rounds, strategies
 from evolution.agents import agent_for
-from evolution.agents.base import Agent, AgentUnavailable, Brief, Proposal, Unusable
+from evolution.agents.base import Agent, AgentUnavailable, Brief, BudgetSpent, Proposal, Unusable
 from evolution.briefs import brief
 from evolution.confined import Unparsable
 from evolution.crossing import cross
@@ -105,7 +105,7 @@ def _mutate(one: Round) -> bool:
             if strategy.provider not in unavailable and _mutated(one, strategy, rng):
                 return True
         except AgentUnavailable as error:
-            unavailable[strategy.provider] = error
+            unavailable[strategy.name if isinstance(error, BudgetSpent) else strategy.provider] = error
     if unavailable:
         raise next(iter(unavailable.values()))
     return False

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from evolution.agents import BUILTIN, OPENAI, REPLAY
+from evolution.agents import BUILTIN, OPENAI, REPLAY, providers
 from evolution.confined import confined
 from evolution.errors import BadInput
 from evolution.models import Mode, Strategy
@@ -114,7 +114,11 @@ def _provider(given: Any) -> str:
         if not path.is_file():
             raise BadInput(f"{path} does not exist: name a file of recorded replies")
         return REPLAY + str(path)
-    raise BadInput(f"a strategy's provider is {BUILTIN}, {OPENAI} or {REPLAY}FILE, not “{given}”")
+    known = providers.listed()
+    if given in known:
+        return str(given)
+    named = ", ".join([BUILTIN, OPENAI, *(name for name in known if name != OPENAI), f"{REPLAY}FILE"])
+    raise BadInput(f"a strategy's provider is one of {named}, not “{given}”")
 
 
 def _modes(provider: str) -> str:

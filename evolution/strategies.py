@@ -6,8 +6,8 @@ from typing import Any
 
 from django.db import transaction
 
-from evolution import definitions
-from evolution.agents import OPENAI
+from evolution import definitions, spending
+from evolution.agents import BUILTIN, REPLAY
 from evolution.definitions import Definition
 from evolution.errors import BadInput, Refused
 from evolution.genetics import bandit
@@ -36,9 +36,15 @@ def active(experiment: Experiment) -> list[Strategy]:
     return [one for one in of(experiment) if one.share > 0]
 
 
+def asks_a_model(strategy: Strategy) -> bool:
+    """Whether a language model is behind it."""
+    return strategy.provider != BUILTIN and not strategy.provider.startswith(REPLAY)
+
+
 def mender(experiment: Experiment) -> Strategy | None:
     """The strategy that may mend what failed: only a language model reads a traceback; None where there is none."""
-    return next((one for one in active(experiment) if one.provider == OPENAI), None)
+    able = (one for one in active(experiment) if asks_a_model(one) and not spending.why_not(experiment, one))
+    return next(able, None)
 
 
 def chances(experiment: Experiment, rng: Random) -> dict[str, float]:

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from darwin_web.pages.scope import experiment_of, person
 from evolution import agreement, definitions, strategies
-from evolution.agents import BUILTIN, OPENAI
+from evolution.agents import BUILTIN, OPENAI, providers
 from evolution.errors import DarwinError
 from evolution.genetics import bandit
 from evolution.models import Experiment, Mode, Role, Strategy
@@ -63,7 +63,10 @@ class Addition(forms.Form):
     name = forms.CharField(max_length=60, widget=forms.TextInput({"class": "input", "autocomplete": "off"}))
     provider = forms.ChoiceField(
         label="Who proposes", initial=OPENAI, widget=forms.Select({"class": "select"}),
-        choices=[(BUILTIN, "built-in operators"), (OPENAI, "a language model")],
+        choices=lambda: [
+            (BUILTIN, "built-in operators"), (OPENAI, "a language model"),
+            *((name, f"a language model of {name}") for name in providers.listed() if name != OPENAI),
+        ],
     )
     mode = forms.ChoiceField(
         label="How a model writes its change", initial=Mode.EDITS, required=False,
