@@ -1,4 +1,4 @@
-"""Crossover of two programs: a three-way merge of their trees against the nearest common ancestor, collisions as data."""
+"""Crossover of two programs: a three-way merge of their trees against their common ancestor, collisions as data."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -80,11 +80,16 @@ class Merge:
 
 
 def _parts(pieces: Sequence[bytes | Place], settled: Mapping[Place, bytes | None]) -> list[bytes] | None:
-    found = [
-        piece if isinstance(piece, bytes) else settled[piece] if piece in settled else piece.merged for piece in pieces
-    ]
+    found = [piece if isinstance(piece, bytes) else _settled(piece, settled) for piece in pieces]
     parts = [part for part in found if part is not None]
     return parts if len(parts) == len(found) else None
+
+
+def _settled(place: Place, settled: Mapping[Place, bytes | None]) -> bytes | None:
+    # Not get(): a collision has no value of its own to fall back on.
+    if place in settled:
+        return settled[place]
+    return place.merged
 
 
 def merge(base: Mapping[str, bytes], first: Mapping[str, bytes], second: Mapping[str, bytes]) -> Merge:
@@ -109,7 +114,8 @@ def _cut(path: str, base: list[bytes], first: list[bytes], second: list[bytes]) 
         end = max(edit[1] for side in sides for edit in side)
         yield b"".join(base[done:start])
         yield Place(
-            path, start + 1, b"".join(base[start:end]), *(_applied(base, start, end, side) for side in sides),
+            path, start + 1, b"".join(base[start:end]),
+            first=_applied(base, start, end, sides[0]), second=_applied(base, start, end, sides[1]),
             before=b"".join(base[max(0, start - CONTEXT):start]), after=b"".join(base[end:end + CONTEXT]),
         )
         done = end
