@@ -20,6 +20,7 @@ from evolution.rounds import Round
 
 SHARE = 0.25  # of the places of a generation, one at least, once there are two survivors
 PAIRS = 20  # of survivors whose merge is looked at
+DRAWS = 8  # of sides, where the larger effect's alone give nothing new
 TOLD = 20  # collisions of which a rationale says how each was settled
 OPERATOR = "operator:crossover"
 WHY = "Recombining what survived is what sets a genetic algorithm apart (Holland 1975)."
@@ -119,9 +120,7 @@ def _settle(one: Round, pair: Pair) -> bool:
     """A merge of parents that collide, settled by a language model where there is one, else by choosing sides."""
     strategy = strategies.mender(one.experiment)
     asked = _asked(one, pair, strategy) if strategy is not None else Settled()
-    settled = {**_sides(pair), **asked.places}
-    if _tree(pair, settled) in pair.trees and not asked.places:
-        settled = _drawn(pair)
+    settled = {**_sides(pair), **asked.places} if asked.places else _without_model(pair)
     files = _tree(pair, settled)
     if files in pair.trees:
         return _lost(one, pair, asked, strategy, "the crossover equals one of its parents: nothing new to try")
@@ -136,18 +135,29 @@ def _asked(one: Round, pair: Pair, strategy: Strategy) -> Settled:
     return collisions.ask(model, pair.first, pair.second, pair.merge.conflicts)
 
 
+def _without_model(pair: Pair) -> dict[Place, Settlement]:
+    """The first that gives something new: every collision to one side, or one of a few draws by lot."""
+    rng = pair.rng
+    settled = _sides(pair)
+    for _ in range(DRAWS):
+        if _tree(pair, settled) not in pair.trees:
+            break
+        settled = _drawn(pair, rng)
+    return settled
+
+
 def _sides(pair: Pair) -> dict[Place, Settlement]:
     """Every collision to the parent whose changes did more against the ancestor; drawn where that is not known."""
     effects = [_effect(pair.ancestor, parent) for parent in (pair.first, pair.second)]
     if effects[0] is None or effects[1] is None or effects[0] == effects[1]:
-        return _drawn(pair)
+        return _drawn(pair, pair.rng)
     wins = pair.first if effects[0] > effects[1] else pair.second
     how = f"the lines of {wins}, whose changes lowered the loss more"
     return {place: Settlement(_side(pair, wins, place), how) for place in pair.merge.conflicts}
 
 
-def _drawn(pair: Pair) -> dict[Place, Settlement]:
-    rng, found = pair.rng, {}
+def _drawn(pair: Pair, rng: Random) -> dict[Place, Settlement]:
+    found = {}
     for place in pair.merge.conflicts:
         wins = rng.choice((pair.first, pair.second))
         found[place] = Settlement(_side(pair, wins, place), f"the lines of {wins}, drawn by lot")

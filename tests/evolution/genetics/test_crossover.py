@@ -77,7 +77,7 @@ def test_a_collision_over_a_file_may_be_settled_by_removing_it() -> None:
 
 
 def test_a_collision_that_nobody_settled_makes_no_tree() -> None:
-    with pytest.raises(ValueError, match="a.py:3"):
+    with pytest.raises(ValueError, match=r"a\.py:3"):
         merge(BASE, a(three=b"3"), a(three=b"iii")).tree()
 
 
