@@ -32,3 +32,7 @@ def test_a_search_is_the_same_for_the_same_seed() -> None:
     first, second = Search(5), Search(5)
     assert first.run(4) == second.run(4)
     assert (first.code, first.parents, first.survivors) == (second.code, second.parents, second.survivors)
+
+
+def test_crossovers_add_to_what_mutations_find_at_equal_evaluations() -> None:
+    assert found(Method.TOURNAMENT, crossovers=3) > found(Method.TOURNAMENT, crossovers=0) + 0.005
