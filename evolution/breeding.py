@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from evolution import repair, rounds, strategies
 from evolution.agents import agent_for
@@ -52,31 +53,41 @@ def _propose(one: Round) -> bool:
 
 
 def _generation(experiment: Experiment) -> Generation | None:
-    """The one to fill: opens the first as soon as the baseline's code is ready. Generation 0 is never bred."""
+    """The one to fill: opens the first as soon as the baseline's code is ready. Generation 0 is never bred.
+
+    In a steady pace an older one may have lost a living proposal to the checks; its places are filled first.
+    """
     if experiment.generation == 0:
         if experiment.baseline is None or experiment.baseline.status not in READY:
             return None
         open_generation(experiment, 1)
-    return experiment.generation_rows.get(number=experiment.generation)
+    lacking = next((one for one in _under_way(experiment) if not is_full(one)), None)
+    return lacking or experiment.generation_rows.get(number=experiment.generation)
+
+
+def _under_way(experiment: Experiment) -> QuerySet[Generation]:
+    """Every bred generation that is not over, the oldest first: in a steady pace there may be several."""
+    found = experiment.generation_rows.filter(ended_at=None, number__gt=0)
+    return found if experiment.pace == Pace.STEADY else found.filter(number=experiment.generation)
 
 
 def next_broken(experiment: Experiment) -> Variant | None:
     """The next variant to mend, of the oldest generation that is not over; None for none."""
-    under_way = experiment.generation_rows.filter(ended_at=None, number__gt=0)
-    return next((broken for one in under_way if (broken := repair.next_one(one)) is not None), None)
+    return next((broken for one in _under_way(experiment) if (broken := repair.next_one(one)) is not None), None)
 
 
 def has_a_place(experiment: Experiment) -> bool:
     """Whether a variant may be proposed now: in a steady pace each place is taken until its variant has ended."""
-    return experiment.pace != Pace.STEADY or _under_way(experiment) < experiment.population
+    return experiment.pace != Pace.STEADY or _living(experiment) < experiment.population
 
 
 def _has_nothing_under_way(experiment: Experiment) -> bool:
     """Whether waiting is in vain. What is measured meanwhile may give agents something to propose in a steady pace."""
-    return experiment.pace != Pace.STEADY or _under_way(experiment) == 0
+    return experiment.pace != Pace.STEADY or _living(experiment) == 0
 
 
-def _under_way(experiment: Experiment) -> int:
+def _living(experiment: Experiment) -> int:
+    """Bred variants that have not ended."""
     return experiment.variants.filter(kind__in=BRED).exclude(status__in=ENDED).count()
 
 

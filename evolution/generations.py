@@ -4,7 +4,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from evolution import contests, experiments, health, live, strategies, surviving
-from evolution.breeding import next_broken, open_generation
+from evolution.breeding import is_full, next_broken, open_generation
 from evolution.genetics import fitness
 from evolution.lifecycle import ENDED, advance
 from evolution.memory import remember
@@ -91,9 +91,8 @@ def _end_window(experiment: Experiment, filled: bool) -> bool:
     """End the oldest generation of a steady pace that is full and has nobody under way; whether there was one."""
     broken = next_broken(experiment) if strategies.mender(experiment) else None
     for window in experiment.generation_rows.filter(ended_at=None, number__gt=0):
-        full = filled or window.number < experiment.generation
         mending = broken is not None and broken.generation == window
-        if full and not mending and not _has_waiting(window):
+        if (filled or is_full(window)) and not mending and not _has_waiting(window):
             _end(experiment, window, _standing(experiment, window))
             return True
     return False

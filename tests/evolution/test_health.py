@@ -12,6 +12,7 @@ from evolution.drafting import draft
 from evolution.generations import close_generation
 from evolution.genetics import alarms
 from evolution.genomes import store_of
+from evolution.memory import remember
 from evolution.models import Experiment, Kind, Status, Variant
 from tests import cast
 from tests.evolution.test_breeding import Scripted
@@ -64,7 +65,7 @@ def lines_of(experiment: Experiment, alarm: str) -> list[bool]:
 
 
 def ring(experiment: Experiment, alarm: str) -> None:
-    health.remember(experiment, health.CHANGED, actor="test", data={"alarm": alarm, "is_on": True})
+    remember(experiment, health.CHANGED, actor="test", data={"alarm": alarm, "is_on": True})
 
 
 def test_three_generations_without_a_gain_ring_once_and_a_gain_ends_it(long: Experiment) -> None:

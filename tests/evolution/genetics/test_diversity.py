@@ -1,5 +1,7 @@
 """Diversity on small populations whose numbers can be seen, and the places for who is unlike the rest."""
 
+from collections.abc import Hashable
+
 import pytest
 
 from evolution.genetics.diversity import (
@@ -44,7 +46,9 @@ def test_the_spread_leaves_out_what_was_not_measured() -> None:
     assert spread([1.0, None]) is None
 
 
-CODE = {"a": {1, 2, 3}, "b": {1, 2, 4}, "c": {1, 2, 3, 4}, "far": {8, 9}, "worse": {10, 11}, "failed": {12}}
+CODE: dict[Hashable, set[int]] = {
+    "a": {1, 2, 3}, "b": {1, 2, 4}, "c": {1, 2, 3, 4}, "far": {8, 9}, "worse": {10, 11}, "failed": {12},
+}
 FITNESS = {"a": 0.5, "b": 0.45, "c": 0.4, "far": 0.3, "worse": 0.1, "failed": None}
 
 

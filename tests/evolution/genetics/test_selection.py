@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from random import Random
 
 import pytest
@@ -129,7 +129,8 @@ def test_fitness_is_what_the_objective_says(
 
 
 def test_on_mfu_the_fastest_is_the_fittest_and_on_both_ten_per_cent_are_ten_per_cent() -> None:
-    perplexities, efficiencies = {1: 8.0, 2: 8.8, 3: 10.0}, {1: 0.30, 2: 0.34, 3: 0.36}
+    perplexities: dict[Hashable, float | None] = {1: 8.0, 2: 8.8, 3: 10.0}
+    efficiencies: dict[Hashable, float | None] = {1: 0.30, 2: 0.34, 3: 0.36}
     by = {one: rank(pool(perplexities, efficiencies, objective=one)) for one in Objective}
     assert [by[one][0].key for one in (Objective.PERPLEXITY, Objective.BOTH, Objective.MFU)] == [1, 2, 3]
 
