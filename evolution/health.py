@@ -22,7 +22,7 @@ DOES = {
     STAGNATION: "tournaments are smaller, the best of lost lineages and the baseline may be changed too, and one place "
                 "of each generation starts again from one of them",
     COLLAPSE: "a quarter of the survivors' places, one at least, goes to the variants that are most unlike the others "
-              "and no worse than the baseline",
+              "and better than the baseline",
 }
 
 Changes = frozenset[Hashable]  # lines that a variant added to or took from the baseline
@@ -46,20 +46,23 @@ def of(experiment: Experiment) -> Health:
     """The health of `experiment`, from its rows and the survivors' code."""
     survivors = list(experiment.variants.filter(status=Status.SURVIVED).order_by("perplexity", "number"))
     family, now = family_of(experiment), _last_ended(experiment)
-    distance = diversity.mean_distance(_changes(experiment, survivors[:COMPARED]))
     return Health(
-        generation=now, survivors=len(survivors), distance=distance,
+        generation=now, survivors=len(survivors),
+        distance=diversity.mean_distance(_changes(experiment, survivors)),
         spread=diversity.spread(_loss(one.perplexity) for one in survivors),
         lineages=diversity.effective_lineages(family.founders(survivors)),
         families=diversity.effective_number(_kinds(survivors)),
         stagnation=alarms.stagnation(best_losses(experiment, now), noise=noise_of(experiment)),
-        collapse=_collapse(survivors, family, now, distance),
+        collapse=_collapse(experiment, survivors, family, now),
     )
 
 
-def _collapse(survivors: Sequence[Variant], family: Family, now: int, distance: float | None) -> Collapse:
+def _collapse(experiment: Experiment, survivors: Sequence[Variant], family: Family, now: int) -> Collapse:
+    """How alike those are that survive by what they can do."""
+    able = [one for one in survivors if one.reason != diversity.KEPT]
     return alarms.collapse(
-        [one.number for one in survivors], parents=family.parents, born=family.born, now=now, distance=distance
+        [one.number for one in able], parents=family.parents, born=family.born, now=now,
+        distance=diversity.mean_distance(_changes(experiment, able)), reserved=len(survivors) - len(able),
     )
 
 
@@ -129,7 +132,7 @@ def _lines(store: Store, variant: Variant) -> set[tuple[str, bytes]]:
 
 def _changes(experiment: Experiment, survivors: Sequence[Variant]) -> list[Changes]:
     baseline, store = experiment.baseline, store_of(experiment)
-    return [] if baseline is None else [changes_of(store, baseline, one) for one in survivors]
+    return [] if baseline is None else [changes_of(store, baseline, one) for one in survivors[:COMPARED]]
 
 
 def _kinds(survivors: Sequence[Variant]) -> list[float]:

@@ -52,16 +52,18 @@ def stagnation(best: Sequence[float | None], *, noise: float = NOISE) -> Stagnat
 
 def collapse(
     survivors: Sequence[int], *, parents: Mapping[int, Sequence[int]], born: Mapping[int, int], now: int,
-    distance: float | None,
+    distance: float | None, reserved: int = 0,
 ) -> Collapse:
     """Whether the survivors are nearly the same code, or fairly so and all from one variant of the last generations.
 
     `born`: the generation of each variant; `now`: the last generation that ended; `distance`: between the survivors'
-    changes, on average. The root of the family, the baseline, is everybody's ancestor and says nothing.
+    changes, on average. Further `reserved` survivors, who are there for diversity alone, are left out: otherwise the
+    cure would end the alarm, and the end of the alarm the cure. The root of the family, the baseline, is everybody's
+    ancestor and says nothing.
     """
     shared = lineage.youngest_shared(parents, survivors)
     ancestor = shared if shared is not None and parents.get(shared) else None
     age = now - born[ancestor] if ancestor is not None else None
     limit = TAKEN_ALIKE if age is not None and age < TAKEOVER else ALIKE
     alike = distance is not None and distance < limit
-    return Collapse(alike and len(survivors) >= FEWEST, ancestor, age, distance)
+    return Collapse(alike and len(survivors) + reserved >= FEWEST, ancestor, age, distance)

@@ -7,6 +7,8 @@ from statistics import fmean, stdev
 
 from evolution.genetics.selection import Choice
 
+KEPT = "unlike the other survivors: kept for diversity"
+
 Distance = Callable[[Hashable, Hashable], float]  # between two individuals by their keys, 0 … 1
 
 
@@ -69,7 +71,7 @@ def with_novelty(choices: Sequence[Choice], *, places: int, distance: Distance, 
             break
         comes, goes = swap
         was = result[goes].reason
-        result[comes] = Choice(result[comes].individual, True, "unlike the other survivors: kept for diversity")
+        result[comes] = Choice(result[comes].individual, True, KEPT)
         result[goes] = Choice(result[goes].individual, False, f"gave its place up for diversity ({was})")
     return result
 

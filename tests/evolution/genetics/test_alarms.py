@@ -48,6 +48,12 @@ def test_survivors_that_are_alike_are_a_collapse(
     assert collapse(survivors, parents=PARENTS, born=BORN, now=now, distance=distance).is_on is expected
 
 
+def test_who_is_there_for_diversity_alone_does_not_end_the_alarm() -> None:
+    for reserved, expected in ((1, True), (0, False)):
+        found = collapse([1, 3], parents=PARENTS, born=BORN, now=5, distance=0.1, reserved=reserved)
+        assert found.is_on is expected
+
+
 def test_the_baseline_is_no_common_ancestor() -> None:
     assert collapse([3, 4, 5], parents=PARENTS, born=BORN, now=2, distance=0.9).ancestor is None
     found = collapse([1, 3, 4], parents=PARENTS, born=BORN, now=2, distance=0.9)
