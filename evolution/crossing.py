@@ -8,11 +8,10 @@ from random import Random
 
 from evolution import collisions, rounds, strategies
 from evolution.agents import model_for
-from evolution.agents.base import AgentUnavailable
 from evolution.collisions import Settled, Settlement
 from evolution.descent import Family, family_of
 from evolution.drafting import draft
-from evolution.errors import PatchRefused
+from evolution.errors import BadInput, Infrastructure, PatchRefused
 from evolution.genetics import crossover, lineage
 from evolution.genetics.crossover import Place, Whose
 from evolution.models import Kind, Strategy, Variant
@@ -130,7 +129,7 @@ def _settle(one: Round, pair: Pair) -> bool:
 def _asked(one: Round, pair: Pair, strategy: Strategy) -> Settled:
     try:
         model = model_for(one.experiment, strategy, target=pair.first)
-    except AgentUnavailable as error:
+    except (Infrastructure, BadInput) as error:  # no key, no money, or a strategy that asks no model after all
         return Settled(trouble=str(error))
     return collisions.ask(model, pair.first, pair.second, pair.merge.conflicts)
 

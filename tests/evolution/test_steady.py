@@ -2,11 +2,11 @@
 
 import pytest
 
-from evolution import breeding, generations
+from evolution import breeding, generations, strategies
 from evolution.breeding import breed
 from evolution.generations import close_generation
 from evolution.lifecycle import ENDED
-from evolution.models import Experiment, ExperimentStatus, Pace, Status, Variant
+from evolution.models import Experiment, ExperimentStatus, Kind, Pace, Status, Variant
 from tests import cast
 from tests.evolution.test_breeding import Scripted
 
@@ -157,3 +157,20 @@ def test_no_more_than_three_drafts_are_made_for_a_place(steady: Experiment) -> N
             cast.move(one, S.STILLBORN)
         steady = tick(steady)
     assert steady.variants.count() == 1 + 3 * 3 * PLACES
+
+
+def test_what_failed_in_an_older_window_is_mended_there_before_it_ends(
+    steady: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, slowest = under_way(steady)
+    cast.measured(first, 9.0)
+    cast.measured(second, 8.0)
+    steady = tick(steady)
+    monkeypatch.setattr(strategies, "mender", lambda experiment: strategies.of(experiment)[0])
+    cast.move(slowest, *cast.TO_TRAINING, S.FAILED, reason="crashed")
+    steady = tick(steady)
+    mended = steady.variants.get(kind=Kind.REPAIR)
+    assert (mended.parent, mended.generation.number) == (slowest, 1)
+    assert open_windows(steady) == [1, 2]
+    cast.measured(mended, 7.0)
+    assert 1 not in open_windows(tick(steady))
