@@ -1,7 +1,7 @@
 """Crossover in a population: which two survivors, and the merge of what both changed as a draft."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, islice
 from random import Random
@@ -20,6 +20,7 @@ from evolution.rounds import Round
 SHARE = 0.25  # of the places of a generation, one at least, once there are two survivors
 PAIRS = 20  # of survivors whose merge is looked at
 DRAWS = 8  # of sides, where the larger effect's alone give nothing new
+LISTED = 6  # places of each parent that a rationale names
 TOLD = 20  # collisions of which a rationale says how each was settled
 OPERATOR = "operator:crossover"
 WHY = "Recombining what survived is what sets a genetic algorithm apart (Holland 1975)."
@@ -180,14 +181,19 @@ def _tree(pair: Pair, settled: Mapping[Place, Settlement]) -> crossover.Files:
 
 def _places(pair: Pair) -> str:
     """Which changes of whom the child holds: all that one parent made alone, and what both made alike."""
-    count = {whose: sum(place.whose == whose for place in pair.merge.places) for whose in Whose}
+    whose = {Whose.FIRST: f"of {pair.first}", Whose.SECOND: f"of {pair.second}", Whose.BOTH: "of both alike"}
     said = [
-        f"{count[whose]} of {name}"
-        for whose, name in ((Whose.FIRST, pair.first), (Whose.SECOND, pair.second), (Whose.BOTH, "both alike"))
-        if count[whose]
+        f"{len(places)} {name} ({_listed(places)})"
+        for kind, name in whose.items()
+        if (places := [place for place in pair.merge.places if place.whose == kind])
     ]
     held = f"It holds every place that only one of them changed since {pair.ancestor}: {', '.join(said)}."
     return held if said else f"They changed nothing apart from each other since {pair.ancestor}."
+
+
+def _listed(places: Sequence[Place]) -> str:
+    more = f" and {len(places) - LISTED} more" if len(places) > LISTED else ""
+    return ", ".join(f"{place.path}:{place.line}" for place in places[:LISTED]) + more
 
 
 def _told(pair: Pair, settled: Mapping[Place, Settlement], asked: Settled) -> str:

@@ -126,7 +126,7 @@ def test_the_fitter_parent_comes_first_and_the_rationale_says_whose_changes_are_
     breed(second_generation(experiment), at_most=1)
     (child,) = crossovers(experiment)
     assert (child.parent, child.other_parent) == (better, worse)
-    assert "only one of them changed since v0: 1 of v2, 2 of v1." in child.rationale
+    assert "changed since v0: 1 of v2 (model.py:13), 2 of v1 (train.py:8, train.py:22)." in child.rationale
 
 
 def test_parents_that_changed_different_regions_come_before_those_that_did_the_same(experiment: Experiment) -> None:
