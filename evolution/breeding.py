@@ -4,6 +4,7 @@ from dataclasses import replace
 from random import Random
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from evolution import repair, rounds, strategies
 from evolution.agents import agent_for
@@ -11,8 +12,9 @@ from evolution.agents.base import Agent, AgentUnavailable, Brief, BudgetSpent, P
 from evolution.briefs import brief
 from evolution.confined import Unparsable
 from evolution.crossing import cross
+from evolution.lifecycle import ENDED
 from evolution.memory import remember
-from evolution.models import Experiment, Generation, Kind, Status, Strategy, Variant
+from evolution.models import Experiment, Generation, Kind, Pace, Status, Strategy, Variant
 from evolution.rounds import BRED, Round
 
 NOT_LIVING = (Status.DUPLICATE, Status.STILLBORN)  # their places are filled again
@@ -24,8 +26,9 @@ READY = (Status.APPROVED, Status.TRAINING, Status.MEASURED, Status.SURVIVED, Sta
 def breed(experiment: Experiment, *, at_most: int | None = None) -> bool:
     """Top up the generation under way to `population` living proposals; whether it is full or cannot be filled.
 
-    Makes `at_most` drafts, and no more than three for each place of a generation. Infrastructure when the agent
-    cannot be asked: try again later.
+    Makes `at_most` drafts, and no more than three for each place of a generation. In a steady pace it makes one only
+    while fewer than `population` variants are under way. Infrastructure when the agent cannot be asked: try again
+    later.
     """
     generation = _generation(experiment)
     if generation is None:
@@ -33,27 +36,60 @@ def breed(experiment: Experiment, *, at_most: int | None = None) -> bool:
     made = 0
     while True:
         mender = strategies.mender(experiment)
-        broken = repair.next_one(generation) if mender else None
-        if broken is None and not _wants_more(generation):
+        broken = next_broken(experiment) if mender else None
+        if broken is None and (generation.ended_at or is_full(generation)):
             return True
-        if at_most is not None and made >= at_most:
+        if (at_most is not None and made >= at_most) or (broken is None and not has_a_place(experiment)):
             return False
-        one = rounds.begin(experiment, generation)
         if broken is not None and mender is not None:
-            _mend(one, broken, mender)
-        elif not one.pool or ((one.attempt or not cross(one)) and not _mutate(one)):
-            return True
+            _mend(rounds.begin(experiment, broken.generation), broken, mender)
+        elif not _propose(rounds.begin(experiment, generation)):
+            return _has_nothing_under_way(experiment)
         made += 1
 
 
+def _propose(one: Round) -> bool:
+    """One draft of any kind, or one refused proposal; False when nobody has anything to propose."""
+    return bool(one.pool) and (cross(one) or _mutate(one))
+
+
 def _generation(experiment: Experiment) -> Generation | None:
-    """The one to fill: opens the first as soon as the baseline's code is ready. Generation 0 is never bred."""
+    """The one to fill: opens the first as soon as the baseline's code is ready. Generation 0 is never bred.
+
+    In a steady pace an older one may have lost a living proposal to the checks; its places are filled first.
+    """
     if experiment.generation == 0:
         if experiment.baseline is None or experiment.baseline.status not in READY:
             return None
         open_generation(experiment, 1)
-    generation = experiment.generation_rows.get(number=experiment.generation)
-    return None if generation.ended_at else generation
+    lacking = next((one for one in _under_way(experiment) if not is_full(one)), None)
+    return lacking or experiment.generation_rows.get(number=experiment.generation)
+
+
+def _under_way(experiment: Experiment) -> QuerySet[Generation]:
+    """Every bred generation that is not over, the oldest first: in a steady pace there may be several."""
+    found = experiment.generation_rows.filter(ended_at=None, number__gt=0)
+    return found if experiment.pace == Pace.STEADY else found.filter(number=experiment.generation)
+
+
+def next_broken(experiment: Experiment) -> Variant | None:
+    """The next variant to mend, of the oldest generation that is not over; None for none."""
+    return next((broken for one in _under_way(experiment) if (broken := repair.next_one(one)) is not None), None)
+
+
+def has_a_place(experiment: Experiment) -> bool:
+    """Whether a variant may be proposed now: in a steady pace each place is taken until its variant has ended."""
+    return experiment.pace != Pace.STEADY or _living(experiment) < experiment.population
+
+
+def _has_nothing_under_way(experiment: Experiment) -> bool:
+    """Whether waiting is in vain. What is measured meanwhile may give agents something to propose in a steady pace."""
+    return experiment.pace != Pace.STEADY or _living(experiment) == 0
+
+
+def _living(experiment: Experiment) -> int:
+    """Bred variants that have not ended."""
+    return experiment.variants.filter(kind__in=BRED).exclude(status__in=ENDED).count()
 
 
 @transaction.atomic
@@ -67,11 +103,11 @@ def open_generation(experiment: Experiment, number: int) -> Generation:
     return generation
 
 
-def _wants_more(generation: Generation) -> bool:
-    bred = generation.variants.filter(kind__in=BRED)
+def is_full(generation: Generation) -> bool:
+    """Whether every place is taken by a living proposal, or as many drafts were made as its places allow."""
     places = generation.experiment.population
-    living = bred.exclude(status__in=NOT_LIVING).count()
-    return living < places and rounds.attempts(generation) < DRAFTS_PER_PLACE * places
+    living = generation.variants.filter(kind__in=BRED).exclude(status__in=NOT_LIVING).count()
+    return living >= places or rounds.attempts(generation) >= DRAFTS_PER_PLACE * places
 
 
 def _mend(one: Round, broken: Variant, strategy: Strategy) -> None:

@@ -45,7 +45,9 @@ class ReviewMode(models.TextChoices):
 
 class Selection(models.TextChoices):
     TOURNAMENT = "tournament", "tournament"
-    ROULETTE = "roulette", "fitness-proportional (the paper's)"
+    ROULETTE = "roulette", "fitness-proportional (the paper's), on perplexity"
+    ROULETTE_MFU = "roulette_mfu", "fitness-proportional (the paper's), on MFU alone"
+    ROULETTE_ALL = "roulette_all", "fitness-proportional (the paper's), on perplexity and MFU"
     PARETO = "pareto", "perplexity and MFU, front by front"
 
 

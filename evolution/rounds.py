@@ -1,12 +1,13 @@
 """A generation that is being filled: what one draft depends on, and how a proposal becomes a variant or is refused."""
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from django.db import transaction
 from django.db.models import QuerySet
 
+from evolution import descent, health
 from evolution.agents.base import Proposal
 from evolution.drafting import draft
 from evolution.errors import PatchRefused
@@ -28,6 +29,11 @@ class Round:
     attempt: int  # drafts and refused proposals so far
     pool: Sequence[Variant]  # who may be changed, and whose agents propose
     store: Store
+    archive: Sequence[Variant] = field(default=())  # while the search stagnates: who may be changed besides
+
+    @property
+    def method(self) -> selection.Method:
+        return selection.Method(self.experiment.selection)
 
     @property
     def rng(self) -> Random:
@@ -35,14 +41,31 @@ class Round:
         return Random(f"{self.experiment.seed}/{self.generation.number}/{self.attempt}")  # noqa: S311 chance, not secrecy
 
     def in_turn(self, rng: Random) -> Iterator[Variant]:
-        """Whom to change: chosen by the experiment's method, then the others in the same way."""
-        variants: dict[Hashable, Variant] = {variant.number: variant for variant in self.pool}
-        left = fitness.pool(
-            {number: variant.perplexity for number, variant in variants.items()},
-            {number: variant.mfu for number, variant in variants.items()},
-        )
+        """Whom to change: chosen by the experiment's method, then the others in the same way.
+
+        While the search stagnates one place of a generation is for the archive, whose members then come first.
+        """
+        if self.archive and not self._restarted():
+            yield from self.archive
+        yield from self.by_selection(rng)
+
+    def _restarted(self) -> bool:
+        """Whether somebody of the archive was changed in this generation, or tried in vain."""
+        mutations = self.generation.variants.filter(parent__in=self.archive).exclude(kind=Kind.CROSSOVER)
+        return mutations.exists() or refused(self.generation, of=self.archive).exists()
+
+    def by_selection(self, rng: Random) -> Iterator[Variant]:
+        """Everybody who may be changed, each chosen from those that are left by the experiment's method."""
+        among = [*self.pool, *self.archive]
+        variants: dict[Hashable, Variant] = {variant.number: variant for variant in among}
+        left = individuals(list(variants.values()), self.method)
+        if self.method.is_wheel:
+            dealt = selection.dealt(left, place=self.attempt, seed=f"{self.experiment.seed}/{self.generation.number}")
+            yield from (variants[one.key] for one in dealt)
+            return
+        size = selection.WIDE_TOURNAMENT_SIZE if self.archive else selection.TOURNAMENT_SIZE
         while left:
-            chosen = selection.choose(left, method=selection.Method(self.experiment.selection), rng=rng)
+            chosen = selection.choose(left, method=self.method, rng=rng, size=size)
             left.remove(chosen)
             yield variants[chosen.key]
 
@@ -57,7 +80,17 @@ def begin(experiment: Experiment, generation: Generation) -> Round:
     pool = list(experiment.variants.filter(status=Status.SURVIVED))
     if not pool and generation.number == 1 and experiment.baseline is not None:
         pool = [experiment.baseline]
-    return Round(experiment, generation, attempts(generation), pool, store_of(experiment))
+    widened = bool(pool) and health.is_on(experiment, health.STAGNATION)
+    archive = descent.archive(experiment, pool) if widened else []
+    return Round(experiment, generation, attempts(generation), pool, store_of(experiment), archive)
+
+
+def individuals(variants: Sequence[Variant], method: selection.Method) -> list[fitness.Individual]:
+    """`variants` as selection sees them, by their numbers."""
+    return fitness.pool(
+        {one.number: one.perplexity for one in variants}, {one.number: one.mfu for one in variants},
+        objective=method.objective,
+    )
 
 
 def attempts(generation: Generation) -> int:
@@ -65,11 +98,10 @@ def attempts(generation: Generation) -> int:
     return generation.variants.filter(kind__in=BRED).count() + refused(generation).count()
 
 
-def refused(generation: Generation) -> QuerySet[Event]:
-    """The proposals of `generation` that never became variants."""
-    return Event.objects.filter(
-        experiment=generation.experiment, kind=REFUSED, data__generation=generation.number
-    )
+def refused(generation: Generation, *, of: Sequence[Variant] | None = None) -> QuerySet[Event]:
+    """The proposals of `generation` (for one of `of`, where given) that never became variants."""
+    found = Event.objects.filter(experiment=generation.experiment, kind=REFUSED, data__generation=generation.number)
+    return found if of is None else found.filter(data__target__in=[one.number for one in of])
 
 
 def tried(one: Round, target: Variant) -> tuple[frozenset[str], frozenset[str]]:
@@ -103,11 +135,12 @@ def admit(
 @transaction.atomic
 def refuse(
     one: Round, target: Variant, *, actor: str, reason: str, strategy: Strategy | None = None, tokens_in: int = 0,
-    tokens_out: int = 0, cost_usd: float = 0.0,
+    tokens_out: int = 0, cost_usd: float = 0.0, other_parent: Variant | None = None,
 ) -> None:
     """A proposal that never became a variant: it counts as a draft, so that a stubborn agent cannot go on for ever."""
+    crossed = {"other_parent": other_parent.number} if other_parent is not None else {}
     remember(one.experiment, REFUSED, actor=actor, data={
         "generation": one.generation.number, "target": target.number, "author": actor, "reason": reason,
-        "strategy": strategy.name if strategy else "", "tokens_in": tokens_in, "tokens_out": tokens_out,
+        **crossed, "strategy": strategy.name if strategy else "", "tokens_in": tokens_in, "tokens_out": tokens_out,
         "cost_usd": cost_usd,
     })

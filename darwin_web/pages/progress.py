@@ -7,7 +7,7 @@ from django.db.models import Count, F, Sum
 
 from evolution import spending
 from evolution.lifecycle import ENDED
-from evolution.models import Experiment, ExperimentStatus, Replicate, Status
+from evolution.models import Experiment, ExperimentStatus, Pace, Replicate, Status
 from sandbox import queries
 
 # How much of a variant's road lies behind it; training counts from here to 1 by its own progress.
@@ -39,7 +39,7 @@ def progress_of(experiment: Experiment) -> Progress:
     current: Counter[str] = Counter()
     for row in rows:
         counts[row["status"]] += row["count"]
-        if row["generation__number"] == experiment.generation:
+        if row["generation__number"] == experiment.generation or (_overlaps(experiment) and row["generation__number"]):
             current[row["status"]] += row["count"]
     tokens = experiment.calls.aggregate(sum=Sum(F("tokens_in") + F("tokens_out"), default=0))["sum"]
     share = _share(experiment, current)
@@ -53,7 +53,8 @@ def progress_of(experiment: Experiment) -> Progress:
 def _share(experiment: Experiment, current: Counter[str]) -> float:
     if experiment.status == ExperimentStatus.FINISHED:
         return 1.0
-    size = experiment.population if experiment.generation else 1
+    under_way = experiment.generations if _overlaps(experiment) else 1
+    size = experiment.population * under_way if experiment.generation else 1
     behind = sum(
         count * (1.0 if status in ENDED else BEHIND[Status(status)])
         for status, count in current.items()
@@ -63,8 +64,14 @@ def _share(experiment: Experiment, current: Counter[str]) -> float:
         BEHIND[Status.TRAINING] + (1 - BEHIND[Status.TRAINING]) * attempt.progress
         for attempt in queries.active_attempts(experiment).filter(trial__variant__status=Status.TRAINING)
     )
-    before = 1 + (experiment.generation - 1) * experiment.population if experiment.generation else 0
+    ended = 0 if _overlaps(experiment) else experiment.generation - 1
+    before = 1 + ended * experiment.population if experiment.generation else 0
     return min(1.0, (before + min(behind, size)) / (1 + experiment.generations * experiment.population))
+
+
+def _overlaps(experiment: Experiment) -> bool:
+    """Whether generations overlap, so that the one under way says nothing about those before it."""
+    return experiment.pace == Pace.STEADY
 
 
 def _seconds_left(experiment: Experiment, counts: Counter[str]) -> float | None:

@@ -8,6 +8,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from darwin_web.pages.figures import change, claims, measured, perplexity_error
+from darwin_web.pages.health import health_of
 from darwin_web.pages.progress import progress_of
 from darwin_web.pages.scope import experiment_of, person
 from evolution.genetics import evidence
@@ -54,6 +55,7 @@ def state_of(experiment: Experiment) -> dict[str, Any]:
         "champion": experiment.champion.number if experiment.champion else None,
         "champion_replicated": _is_replicated(experiment.champion),
         "contests": _contests(experiment),
+        "health": health_of(experiment),
         "best_mfu": {
             "number": fastest.number, "mfu": fastest.mfu,
             "change": change(fastest.mfu, baseline.mfu if baseline else None),

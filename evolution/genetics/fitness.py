@@ -3,6 +3,15 @@
 import math
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from enum import Enum
+
+
+class Objective(Enum):
+    """What fitness is made of."""
+
+    PERPLEXITY = "1 / perplexity"
+    MFU = "MFU alone, as in DARWIN's released program"
+    BOTH = "MFU / perplexity"
 
 
 @dataclass(frozen=True)
@@ -27,12 +36,34 @@ def from_perplexity(perplexity: float | None) -> float | None:
     return 1.0 / perplexity
 
 
+def of(objective: Objective, perplexity: float | None, mfu: float | None) -> float | None:
+    """Fitness by `objective`, a positive number; None where a number that it needs is missing.
+
+    For both it is the product: a change of one by so many per cent then counts as much as one of the other, in
+    whatever units they are, and no scale has to be chosen.
+    """
+    by_perplexity = from_perplexity(perplexity)
+    if objective == Objective.PERPLEXITY or by_perplexity is None:
+        return by_perplexity
+    if mfu is None or not math.isfinite(mfu) or mfu <= 0:
+        return None
+    return mfu if objective == Objective.MFU else mfu * by_perplexity
+
+
 def pool(
-    perplexities: Mapping[Hashable, float | None], efficiencies: Mapping[Hashable, float | None] | None = None
+    perplexities: Mapping[Hashable, float | None], efficiencies: Mapping[Hashable, float | None] | None = None,
+    *, objective: Objective = Objective.PERPLEXITY,
 ) -> list[Individual]:
-    """One individual for each key, in the order given."""
+    """One individual for each key, in the order given.
+
+    Where nobody has an MFU it can choose nobody, and perplexity decides alone: a trainer that owns its loop has none.
+    """
     known = efficiencies or {}
-    return [Individual(key, from_perplexity(value), known.get(key)) for key, value in perplexities.items()]
+    if not any(known.values()):
+        objective = Objective.PERPLEXITY
+    return [
+        Individual(key, of(objective, value, known.get(key)), known.get(key)) for key, value in perplexities.items()
+    ]
 
 
 def rank(individuals: Iterable[Individual]) -> list[Individual]:

@@ -34,3 +34,21 @@ def path_to_root(parents: Parents[Key], key: Key) -> list[Key]:
     while before := parents.get(path[-1], ()):
         path.append(before[0])
     return path
+
+
+def since(parents: Parents[Key], key: Key, ancestor: Key) -> set[Key]:
+    """`key` and everything between it and `ancestor`: what `ancestor` does not descend from, and is not itself."""
+    return ancestors(parents, key) - ancestors(parents, ancestor)
+
+
+def founders(parents: Parents[Key], key: Key) -> set[Key]:
+    """The lineages that `key` belongs to, each by its first step away from the root; the root is its own founder."""
+    line = ancestors(parents, key)
+    roots = {one for one in line if not parents.get(one)}
+    return {one for one in line if set(parents.get(one, ())) & roots} or roots
+
+
+def youngest_shared(parents: Parents[Key], keys: Sequence[Key]) -> Key | None:
+    """The youngest individual that all of `keys` descend from or are; None for strangers, or for nobody."""
+    lines = [ancestors(parents, key) for key in keys]
+    return max(set.intersection(*lines), default=None) if lines else None

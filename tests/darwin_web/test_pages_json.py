@@ -10,7 +10,9 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from evolution.models import Experiment, Status, Variant
+from evolution import health
+from evolution.memory import remember
+from evolution.models import Experiment, Pace, Status, Variant
 from sandbox.models import Attempt, AttemptState, Point, Purpose, Trial, Verdict
 from tests import cast
 
@@ -50,6 +52,16 @@ def running(variant: Variant) -> Variant:
     trial = trial_of(variant, points=11, ended=False)
     Attempt.objects.create(trial=trial, number=1, device="cpu:0", state=AttemptState.TRAINING, progress=0.5)
     return variant
+
+
+def test_the_state_says_how_healthy_the_search_is_and_what_is_done(client: Client, demo: Experiment) -> None:
+    diversity, stagnation = read(client, "experiment_state")["health"]
+    assert (diversity["name"], stagnation["word"], stagnation["alarm"]) == ("diversity", "too early to tell", False)
+    remember(demo, health.CHANGED, actor="selection", data={"alarm": health.STAGNATION, "is_on": True})
+    _, stagnation = read(client, "experiment_state")["health"]
+    assert (stagnation["word"], stagnation["alarm"]) == ("yes", True)
+    assert "0.01 nats" in stagnation["numbers"]
+    assert "tournaments are smaller" in stagnation["does"]
 
 
 def test_the_state_names_the_best_with_its_interval_and_its_change(client: Client, demo: Experiment) -> None:
@@ -150,3 +162,10 @@ def test_the_estimate_scales_with_the_budget(client: Client, demo: Experiment) -
     asked = {"population": "1", "generations": "1", "amount": "30000", "budget": "tokens"}
     seconds = client.get(reverse("experiment_estimate"), asked).json()["seconds"]
     assert seconds == pytest.approx(2 * (30_000 / 15_000 + 5 - 1.3))
+
+
+def test_in_a_steady_pace_every_window_counts_for_the_progress(client: Client, demo: Experiment) -> None:
+    """The baseline and four of eight places have ended, one waits for review, and the second window has begun."""
+    demo.generation_rows.create(number=2)
+    Experiment.objects.filter(pk=demo.pk).update(generation=2, pace=Pace.STEADY)
+    assert read(client, "experiment_state")["progress"] == pytest.approx((1 + 4 + 0.1) / (1 + 2 * 4))

@@ -163,6 +163,17 @@ def test_survivors_that_collide_are_mutated_instead(experiment: Experiment, agen
     assert experiment.variants.filter(generation__number=2).count() == 4
 
 
+def test_the_wheel_deals_its_places_to_all_survivors_alike(db: None, agent: Scripted) -> None:
+    experiment = cast.bred(cast.experiment(selection="roulette"))
+    for rate, perplexity in ((2, 9.0), (3, 8.0)):
+        cast.move(cast.measured(cast.mutation(experiment, rate=rate), perplexity), S.SURVIVED)
+    cast.move(experiment.variants.get(number=0), S.CULLED)
+    breeding.open_generation(experiment, 2)
+    breed(experiment)
+    parents = [one.parent.number for one in mutations(experiment) if one.generation.number == 2 and one.parent]
+    assert sorted(parents) == [1, 1, 2, 2]
+
+
 def test_an_agent_with_nothing_to_say_leaves_the_generation_as_it_is(experiment: Experiment, agent: Scripted) -> None:
     agent.reply = lambda count, brief: None
     assert breed(cast.bred(experiment))

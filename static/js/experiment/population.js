@@ -1,4 +1,4 @@
-// The population at a glance: a row per generation, a mark per variant.
+// The population at a glance: a row per generation, a mark per variant, and how healthy the search is.
 
 import { make, mark, marks, settle } from "../lib/dom.js";
 import { fixed } from "../lib/format.js";
@@ -26,4 +26,15 @@ function dot(row, state, urlOf) {
     href: urlOf(row.n), title: label, "aria-label": label,
     class: `dot status-${row.status} tone-${marks[row.status].tone}${row.n === state.champion ? " dot-champion" : ""}`,
   }, mark(row.status));
+}
+
+/** What is watched, each with its numbers in the title; an alarm also says what is done about it. */
+export function drawHealth({ health }) {
+  const items = health.map(({ name, word, alarm, numbers }) =>
+    make("li", { class: alarm ? "status tone-turn" : null, title: numbers },
+      alarm ? mark("stillborn") : null, `${name} `, make("strong", {}, word)));
+  const done = health.filter(({ alarm }) => alarm).map(({ name, does }) =>
+    make("p", { class: "muted small" }, make("span", { class: "health-name" }, `${name}: `), `${does}.`));
+  settle(document.getElementById("health"),
+    make("div", { class: "health-line" }, make("span", { class: "population-name" }, "health"), make("ul", {}, ...items)), ...done);
 }

@@ -3,7 +3,7 @@
 import { drawCharts } from "../experiment/charts.js";
 import { Curves } from "../experiment/curves.js";
 import { drawHeader } from "../experiment/header.js";
-import { drawPopulation } from "../experiment/population.js";
+import { drawHealth, drawPopulation } from "../experiment/population.js";
 import { watchTable } from "../experiment/table.js";
 import { watchThought } from "../experiment/thought.js";
 import { json } from "../lib/dom.js";
@@ -25,6 +25,7 @@ const redraw = calmly(200, () => drawCharts(state, curves, openVariant));
 function show() {
   drawHeader(state);
   drawPopulation(state, urlOf);
+  drawHealth(state);
   drawTable();
   redraw();
 }

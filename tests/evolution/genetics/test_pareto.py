@@ -1,6 +1,7 @@
 """Fronts and crowding on small pools whose answers can be seen."""
 
 import math
+from functools import cache
 from random import Random
 
 import pytest
@@ -48,3 +49,31 @@ def test_the_lonelier_of_a_front_come_first() -> None:
 
 def test_the_ends_of_equals_come_first_and_the_unmeasured_last() -> None:
     assert ranked([(1, 1), (1, 1), None, (1, 1)]) == [0, 3, 1, 2]
+
+
+def gap(values: list[float], at: int) -> float:
+    """Between the next smaller and the next larger value, in units of the range; infinite at an end."""
+    smaller, larger = [v for v in values if v < values[at]], [v for v in values if v > values[at]]
+    if not smaller or not larger:
+        return math.inf
+    return (min(larger) - max(smaller)) / (max(values) - min(values))
+
+
+def test_crowding_is_the_sum_of_the_gaps_to_both_neighbours() -> None:
+    rng = Random(8)
+    for _ in range(20):
+        points = [(rng.random(), rng.random(), rng.random()) for _ in range(12)]
+        expected = [sum(gap([point[i] for point in points], at) for i in range(3)) for at in range(12)]
+        assert crowding(points) == pytest.approx(expected)
+
+
+def test_a_front_number_is_the_longest_chain_of_those_that_dominate() -> None:
+    rng = Random(9)
+    points = [(rng.randrange(8), rng.randrange(8)) for _ in range(40)]  # with ties
+
+    @cache
+    def depth(at: int) -> int:
+        return 1 + max((depth(other) for other in range(40) if dominates(points[other], points[at])), default=-1)
+
+    for number, front in enumerate(fronts(points)):
+        assert [depth(at) for at in front] == [number] * len(front)
