@@ -102,7 +102,7 @@ def test_a_set_of_ones_own_takes_the_place_of_the_first_set(tmp_path: Path) -> N
     ([], "list of 1 to"), ([{"name": "a"}], "object with name, provider"),
     ([{"name": "a", "provider": "builtin", "colour": "red"}], "object with name, provider"),
     ([{"name": "A B", "provider": "builtin"}], "cannot be a strategy's name"),
-    ([{"name": "a", "provider": "elsewhere"}], "provider is builtin"),
+    ([{"name": "a", "provider": "elsewhere"}], "provider is one of builtin"),
     ([{"name": "a", "provider": "replay:/nowhere"}], "does not exist"),
     ([{"name": "a", "provider": "openai", "mode": "operators"}], "cannot be asked in the mode"),
     ([{"name": "a", "provider": "builtin", "mode": "edits"}], "cannot be asked in the mode"),
