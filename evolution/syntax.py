@@ -18,6 +18,8 @@ TASKS = {
     "check": "evolution.syntax:check",
     "hash": "evolution.syntax:code_hash",
     "forbidden": "evolution.forbidden:forbidden",
+    "changed": "evolution.regions:changed",
+    "family": "evolution.agents.operators.kinds:family",
     "adopt": "evolution.outline:adopt",
     "iteration": "evolution.outline:iteration",
     "missing": "evolution.outline:missing",
