@@ -16,6 +16,7 @@ from evolution.models import (
     Check,
     Contest,
     ContestOutcome,
+    Correction,
     Experiment,
     Generation,
     Replicate,
@@ -194,8 +195,18 @@ def _read_replicates(variant: Variant, recorded: list[dict[str, Any]] | None, _:
         rows.insert(Replicate(variant=variant, **rows.values(Replicate, one)))
 
 
+def _corrections(variant: Variant) -> list[dict[str, Any]]:
+    return [rows.record(one) for one in variant.corrections.all()]
+
+
+def _read_corrections(variant: Variant, recorded: list[dict[str, Any]] | None, _: Cast) -> None:
+    for one in recorded or ():
+        rows.insert(Correction(variant=variant, **rows.values(Correction, one)))
+
+
 SECTIONS: dict[str, Section] = {
     "checks": Section(_checks, _read_checks),
     "transitions": Section(_transitions, _read_transitions),
     "replicates": Section(_replicates, _read_replicates),
+    "corrections": Section(_corrections, _read_corrections),
 }

@@ -18,8 +18,14 @@ WORDS: dict[str, str] = {
     "initialisation": r"init_std|initial|init\.|xavier|kaiming|trunc_normal|normal_|zeros_|orthogonal_",
     "residual": r"residual|\bblock\.forward|\bskip|layer_?scale|\bresid|\blam(bda)?s?_|parallel_block",
     "attention": r"attention|attn|\bqkv?\b|\bkv?\b|scaled_dot|softmax|n_head|\bheads\b|causal|flash",
-    "optimiser": r"adam|\bsgd|muon|\blion\b|optimi[sz]er|beta|momentum|weight_decay|param_groups|clip|fused|nesterov|newton",
-    "schedule": r"schedule|warm_?up|cosine|learning_rate|min_lr|\blr\b|cool_?down|anneal|progress|\blowest\b|\bhighest\b",
+    "optimiser": (
+        r"adam|\bsgd|muon|\blion\b|optimi[sz]er|beta|"
+        r"momentum|weight_decay|param_groups|clip|fused|nesterov|newton"
+    ),
+    "schedule": (
+        r"schedule|warm_?up|cosine|learning_rate|min_lr|"
+        r"\blr\b|cool_?down|anneal|progress|\blowest\b|\bhighest\b"
+    ),
     "batches": r"batch|block_size|micro|accum|seq(uence)?_len|\bcontext\b",
     "precision": r"bfloat16|float16|\bhalf\b|autocast|\bamp\b|tf32|matmul_precision|fp8|gradscaler",
     "loop": r"compile|run\.report|synchroni[sz]e|zero_grad|non_blocking|no_sync|\bitem\b|report_every|average|\bema\b",

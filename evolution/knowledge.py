@@ -16,7 +16,7 @@ from evolution.effects import Effect, Runs
 from evolution.families import OTHER
 from evolution.models import Check, Event, Experiment, Kind, Replicate, Status, Transition
 from evolution.novelty import RETURNED
-from evolution.quoting import quoted
+from evolution.quoting import clean, cut, quoted
 from trainer.contract import Cause
 
 
@@ -158,7 +158,7 @@ class _Reading:
 
     def _said(self, number: int, end: _Ended) -> str:
         if end.status == Status.VETOED:
-            return quoted(end.reason)
+            return cut(clean(end.reason))  # a reviewer may give orders
         if end.status == Status.FAILED:
             return self.causes.get(number) or "the cause is not known"
         name, detail = self.findings.get(number, ("the cause is not known", ""))
@@ -167,7 +167,8 @@ class _Reading:
 
 def _quarantined(item: Item) -> Item:
     """Nothing but that it was rejected: no words, no regions and no kind that could teach how."""
-    return replace(item, title="", family=OTHER, regions=(), standing=AS_IT_WAS)
+    standing = replace(item.standing, pinned=False, words="")
+    return replace(item, title="", family=OTHER, regions=(), standing=standing)
 
 
 def _parents(row: dict[str, Any]) -> tuple[int, ...]:
@@ -192,12 +193,13 @@ def _runs(
     experiment: Experiment, facts: Mapping[int, dict[str, Any]], ended: Mapping[int, _Ended], until: datetime | None
 ) -> dict[int, Runs]:
     """Losses by variant. One whose measurement came after `until` has none."""
-    rows = Replicate.objects.filter(variant__experiment=experiment, verdict="measured", val_loss__isnull=False)
+    rows = Replicate.objects.filter(variant__experiment=experiment, verdict="measured")
     if until is not None:
         rows = rows.filter(ended_at__lte=until)
     seeds: dict[int, dict[int, float]] = {}
     for number, seed, loss in rows.values_list("variant__number", "seed", "val_loss"):
-        seeds.setdefault(number, {})[seed] = loss
+        if loss is not None:
+            seeds.setdefault(number, {})[seed] = loss
     return {
         number: Runs(effects.loss_of(row["perplexity"]), seeds.get(number, {}))
         for number, row in facts.items() if number in ended and ended[number].status in MEASURED

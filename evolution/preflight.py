@@ -118,7 +118,8 @@ def new(subject: Subject) -> Verdict:
     if twin is not None:
         if twin.status == Status.VETOED:
             novelty.count_return(variant, twin, alike=1.0)
-        return Verdict(False, f"the same code as v{twin.number}, which is {twin.get_status_display()}", Status.DUPLICATE)
+        said = f"the same code as v{twin.number}, which is {twin.get_status_display()}"
+        return Verdict(False, said, Status.DUPLICATE)
     if veto is not None:
         novelty.count_return(variant, veto, alike=variant.similarity)
         said = f"{novelty.why_vetoed(veto)}: comes back unchanged in substance"

@@ -12,13 +12,13 @@ WITHHELD = "(words withheld: they read like an instruction)"
 HIDDEN = frozenset({"Cf", "Co", "Cn", "Cs"})  # invisible, private, unassigned, half a character
 
 _ORDERS = re.compile(
-    r"\b(ignore|disregard|forget|override|bypass)\b.{0,60}\b(instruction|previous|prior|above|rule|prompt|review|memory|all|every)"
+    r"\b(ignore|disregard|forget|override|bypass)\b.{0,60}\b(instruction|previous|prior|above|rule|prompt|review|memory)"
     r"|\b(system|assistant|developer)\s*(prompt|message|note|role|:)"
     r"|\b(new|following|these|my|hidden|secret)\s+instruction"
     r"|\byou\s+(must|should|shall|will|have to|are now|need to)\b"
     r"|\b(always|never)\s+(accept|approve|propose|veto|answer|reply|output|trust)\b"
     r"|\bdo\s+not\s+(veto|review|reject|check|tell|mention|train)\b"
-    r"|\b(reviewer|judge|agent|model)s?\s*[:,]\s"
+    r"|\b(reviewer|judge|user)s?\s*:"
     r"|<\|?/?\s*\w+\s*\|?>|```|\[/?inst\]|^#{2,}",
     re.IGNORECASE,
 )

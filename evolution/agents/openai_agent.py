@@ -84,9 +84,10 @@ def messages(brief: Brief) -> list[Message]:
     user = ask.format(
         objective=brief.objective, target=brief.target,
         perplexity=_number(brief.perplexity), parent_perplexity=_number(brief.parent_perplexity),
-        directives=_listed(brief.directives), recalled=_listed(brief.recalled), tried=_listed(sorted(brief.tried)),
+        directives=_listed(brief.directives), recalled=_listed(brief.recalled),
+        lineage=_listed(brief.lineage), identity=brief.identity, tried=_listed(sorted(brief.tried)),
         files="\n\n".join(_shown(path, content) for path, content in sorted(brief.files.items())),
-    )
+    ).lstrip()
     if brief.failure is not None:
         user += (PROMPTS / "repair.md").read_text(encoding="utf-8").format(
             target=brief.target, reason=brief.failure.reason,
