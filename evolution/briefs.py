@@ -83,7 +83,7 @@ def identity(proposer: Variant | None, knowledge: Knowledge | None) -> str:
 def _record(knowledge: Knowledge, number: int) -> str:
     """How the proposals of an individual ended so far."""
     words = {
-        Outcome.HELPED: "lowered the loss", Outcome.HURT: "did not", Outcome.UNKNOWN: "measured",
+        Outcome.HELPED: "lowered the loss", Outcome.HURT: "did not lower it", Outcome.UNKNOWN: "measured",
         Outcome.VETOED: "vetoed", Outcome.FAILED: "failed", Outcome.STILLBORN: "did not pass the checks",
         Outcome.REJECTED: "rejected",
     }

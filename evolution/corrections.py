@@ -9,6 +9,7 @@ from django.db import transaction
 from evolution.errors import BadInput
 from evolution.memory import remember
 from evolution.models import Correction, CorrectionAction, Experiment, Variant
+from evolution.quoting import clean, cut
 from evolution.storable import storable
 
 A = CorrectionAction
@@ -32,7 +33,7 @@ AS_IT_WAS = Standing()
 @transaction.atomic
 def correct(variant: Variant, action: CorrectionAction, *, actor: str, text: str = "") -> Correction:
     """Write down one correction; BadInput where it would change nothing. `text`: the new words, or the reason."""
-    told = " ".join(storable(text).split())[:MOST]
+    told = cut(clean(storable(text)), MOST)
     before = standing(variant)
     after = _after(before, action, told)
     if action == A.CORRECT and not told:

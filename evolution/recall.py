@@ -17,7 +17,9 @@ from evolution.models import Experiment, MemoryMode, Variant
 from evolution.telling import Group, by_family, by_region, sentence, summary
 
 OFF = "The memory is switched off for this experiment: nothing of what was tried before is told."
-TURNS = ((Outcome.VETOED,), (Outcome.FAILED, Outcome.STILLBORN), (Outcome.HELPED,), (Outcome.HURT,), (Outcome.REJECTED,))
+TURNS = (
+    (Outcome.VETOED,), (Outcome.FAILED, Outcome.STILLBORN), (Outcome.HELPED,), (Outcome.HURT,), (Outcome.REJECTED,),
+)
 PINNED, FAMILIES, REGIONS = 0.3, 0.25, 0.15  # shares of the budget, at most; the rest is for single items
 USUAL = 0.05  # nats: an effect of this size is half convincing where the noise is not known
 # Relevance, 0 … 4

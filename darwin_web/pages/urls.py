@@ -1,6 +1,6 @@
 from django.urls import URLPattern, path, re_path
 
-from darwin_web.pages import curves, experiment, lineage, machine, new, overview, state, variant
+from darwin_web.pages import curves, experiment, lineage, machine, memory, new, overview, state, variant
 
 urlpatterns: list[URLPattern] = [
     path("", overview.overview, name="overview"),
@@ -16,6 +16,9 @@ urlpatterns: list[URLPattern] = [
     path("experiments/<slug:slug>/curves/", curves.experiment_curves, name="experiment_curves"),
     path("experiments/<slug:slug>/lineage/", lineage.lineage, name="lineage"),
     path("experiments/<slug:slug>/lineage/data/", lineage.lineage_data, name="lineage_data"),
+    path("experiments/<slug:slug>/memory/", memory.memory, name="memory"),
+    path("experiments/<slug:slug>/memory/switch/", memory.memory_switch, name="memory_switch"),
+    path("experiments/<slug:slug>/memory/<int:number>/", memory.memory_correct, name="memory_correct"),
     path("experiments/<slug:slug>/variants/<int:number>/", variant.variant, name="variant"),
     path("machine/", machine.machine, name="machine"),
 ]

@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from evolution import effects
 from evolution.models import Status
 
 register = template.Library()
@@ -65,6 +66,12 @@ def percent(value: float | None, digits: int = 1) -> str:
 def signed(share: float | None, digits: int = 1) -> str:
     """A change, as per cent with its sign: −0.021 -> "−2.1 %"."""
     return "" if share is None or _missing(share) else f"{'−' if share < 0 else '+'}{abs(100 * share):.{digits}f} %"
+
+
+@register.filter
+def nats(value: float | None) -> str:
+    """A difference of losses with its sign: −0.021."""
+    return NOTHING if value is None or _missing(value) else effects.nats(value)
 
 
 @register.filter
