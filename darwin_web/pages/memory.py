@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
@@ -118,7 +118,7 @@ def _listed(knowledge: Knowledge, filters: Filters) -> Sequence[Item]:
     return sorted(kept, key=lambda item: (not item.standing.pinned, -item.number))
 
 
-def _offered(experiment: Experiment) -> Sequence[Variant]:
+def _offered(experiment: Experiment) -> QuerySet[Variant]:
     """Whose code may be changed next, or was the beginning."""
     breeds = experiment.variants.filter(Q(status=Status.SURVIVED) | Q(parent__isnull=True))
     return breeds.order_by("-number")[:OFFERED]
