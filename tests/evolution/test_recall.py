@@ -219,6 +219,17 @@ def test_a_pinned_item_comes_first_in_the_reviewers_words(bred: Experiment) -> N
     )
 
 
+def test_many_pins_do_not_crowd_out_vetoes_and_failures(bred: Experiment) -> None:
+    vetoed(bred, 1.5, "breaks init")
+    cast.move(mutation(bred, 1.6), *cast.TO_TRAINING, Status.FAILED)
+    for rate in range(2, 12):
+        corrections.correct(cast.measured(mutation(bred, float(rate)), 11.0), A.PIN, actor="user:rita")
+    lines = recall.recall(bred, budget=1_200)
+    assert sum(line.startswith("Pinned by a reviewer: ") for line in lines) == 2
+    assert sum("vetoed by a reviewer" in line for line in lines) == 1
+    assert sum("failed in training" in line for line in lines) == 1
+
+
 def test_a_revoked_item_is_told_no_more_until_it_is_restored(bred: Experiment) -> None:
     variant = cast.measured(mutation(bred), 9.0)
     corrections.correct(variant, A.REVOKE, actor="user:rita", text="the data was broken that day")
