@@ -87,9 +87,10 @@ def known(experiment: Experiment, *, until: datetime | None = None) -> Knowledge
     """What is known, or was at `until`: later outcomes, confirmation runs and corrections do not count then."""
     facts = {row["number"]: row for row in experiment.variants.values(*FIELDS)}
     ended = _ended(experiment, until)
+    causes = _causes(experiment)
     reading = _Reading(
         facts=facts, ended=ended, runs=_runs(experiment, facts, ended, until), caught=_caught(experiment, until),
-        causes=_causes(experiment), findings=_findings(experiment), returns=_returns(experiment, until),
+        causes=causes, findings=_findings(experiment, causes), returns=_returns(experiment, until),
         standings=corrections.standings(experiment, until=until), one_seed=_noise(experiment, until),
     )
     return Knowledge(
@@ -221,12 +222,11 @@ def _causes(experiment: Experiment) -> dict[int, str]:
     }
 
 
-def _findings(experiment: Experiment) -> dict[int, tuple[str, str]]:
+def _findings(experiment: Experiment, causes: Mapping[int, str]) -> dict[int, tuple[str, str]]:
     """(which check failed, what it found). What ran in the sandbox gives a cause only: the rest are its own words."""
     ran = set(Transition.objects.filter(
         variant__experiment=experiment, new=Status.SCREENED
     ).values_list("variant__number", flat=True))
-    causes = _causes(experiment)
     failed = Check.objects.filter(variant__experiment=experiment, passed=False).order_by("id")
     return {
         number: (name, causes.get(number, "") if number in ran else quoted(detail))

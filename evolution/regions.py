@@ -18,7 +18,7 @@ from evolution.families import kind_of
 SKETCH = 128  # shingles kept of a change
 SHINGLE = 3  # tokens
 EXACT = 16  # whole numbers up to here are themselves; the others count by their size
-MOST_TOKENS = 2_000  # of a block whose tokens are compared one by one; a larger one counts as exchanged
+MOST_TOKENS = 500  # of a block whose tokens are compared one by one; a larger one counts as exchanged
 KIN = 0.5  # below this likeness a block of lines was exchanged, and what it shares with the old one is chance
 
 _TOKEN = re.compile(r"[A-Za-z_]\w*|\d+(?:\.\d*)?(?:e[+-]?\d+)?|[^\w\s]+", re.IGNORECASE)
@@ -124,11 +124,15 @@ def _shingles(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
 
 
 def _differing(old: Sequence[str], new: Sequence[str]) -> list[tuple[str, int, int, int, int]]:
-    return [code for code in SequenceMatcher(None, old, new, autojunk=False).get_opcodes() if code[0] != "equal"]
+    """What is not equal. Lines or tokens that fill a long region are no landmarks: without that it takes minutes."""
+    return [code for code in SequenceMatcher(None, old, new).get_opcodes() if code[0] != "equal"]
 
 
 def _likeness(old: Sequence[str], new: Sequence[str]) -> float:
-    return SequenceMatcher(None, old, new, autojunk=False).ratio()
+    """0 … 1; where a quick upper bound is low already, the bound."""
+    matcher = SequenceMatcher(None, old, new, autojunk=False)
+    bound = matcher.quick_ratio()
+    return bound if bound < KIN else matcher.ratio()
 
 
 def _token_shingles(old: Sequence[str], new: Sequence[str]) -> Iterator[str]:

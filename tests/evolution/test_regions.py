@@ -11,6 +11,7 @@ from django.conf import settings
 from evolution.agents.operators import applied
 from evolution.agents.operators.catalogue import named
 from evolution.agents.operators.kinds import KINDS
+from evolution.confined import confined
 from evolution.families import SETTINGS
 from evolution.novelty import ALIKE, SAME
 from evolution.regions import SKETCH, changed, similarity, sketch
@@ -121,3 +122,10 @@ def test_the_words_of_a_change_give_the_kind_that_its_operator_has() -> None:
     found = {name: kind_found(name) for name in kinds}
     wrong = {name: kind for name, kind in found.items() if kind != kinds[name]}
     assert wrong == {"qk_norm": "attention"}  # it is both
+
+
+def test_a_long_region_of_equal_lines_is_read_within_the_childs_limits() -> None:
+    """Compared line by line without a heuristic this takes minutes, and the child has 20 s."""
+    before, after = "    x = x + 1\n" * 4_000, "    x = x + 1\n    y = 2\n" * 4_000
+    files = {"a.py": {"before": f"def f(x):\n{before}", "after": f"def f(x):\n{after}"}}
+    assert confined("changed", {"files": files})["regions"] == ["a.py:f"]
