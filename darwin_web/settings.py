@@ -194,6 +194,9 @@ AUTH_PASSWORD_VALIDATORS = [
 # The undo window: how long a person's decision waits before the next station hears of it.
 DARWIN_UNDO_SECONDS = float(os.environ.get("DARWIN_UNDO_SECONDS") or "10")
 
+# What of an agent's brief may come from the memory. A model reads it before every proposal, and pays for it.
+DARWIN_MEMORY_CHARACTERS = int(os.environ.get("DARWIN_MEMORY_CHARACTERS") or "6000")
+
 DARWIN_DEMO = os.environ.get("DARWIN_DEMO", "1") != "0"  # the demonstration experiment on the first start
 
 LOGGING = {

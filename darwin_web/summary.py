@@ -1,5 +1,6 @@
 """An experiment in one object: what `evolve --json` ends with."""
 
+from datetime import datetime
 from typing import Any
 
 from darwin_web.pages.figures import Claim, claims
@@ -30,6 +31,7 @@ def summary(experiment: Experiment) -> dict[str, Any]:
         "leader": _screened(contests.leader(experiment)),
         "contests": [_contest(one) for one in experiment.contests.select_related("champion", "challenger")],
         "noise": experiment.noise or None,
+        "memory": {"mode": experiment.memory, "frozen_at": _time(experiment.frozen_at)},
         "counts": {
             "generations": experiment.generation,
             "variants": variants.count(),
@@ -91,6 +93,10 @@ def _contest(one: Contest) -> dict[str, Any]:
         "threshold": evidence.threshold(one.number), "gain": one.gain,
         "gain_interval": None if one.gain_low is None else [one.gain_low, one.gain_high], "seeds": one.seeds,
     }
+
+
+def _time(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
 
 
 def _limits(claim: Claim) -> list[float | None]:

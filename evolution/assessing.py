@@ -9,12 +9,12 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from evolution import strategies, witness
+from evolution import briefs, strategies, witness
 from evolution.agents import model_for, opinion
 from evolution.errors import DarwinError
 from evolution.genomes import store_of
-from evolution.memory import recall, remember
-from evolution.models import Assessment, Event, Experiment, Kind, MemoryMode, Moment, Opinion, Status, Strategy, Variant
+from evolution.memory import remember
+from evolution.models import Assessment, Event, Experiment, Kind, Moment, Opinion, Status, Strategy, Variant
 from evolution.records import JUDGED
 from evolution.storable import storable
 from evolution.witness import RECORD, Said
@@ -25,7 +25,6 @@ UNREAD = (Status.CHECKED, Status.IN_REVIEW)
 FAILED = "assessment.failed"
 PAUSE = timedelta(minutes=10)  # without questions of this kind, after a model could not be asked
 AT_ONCE = 50  # records that are read out in one look
-RECALLED = 10  # sentences of the memory
 
 
 def step(experiment: Experiment) -> None:
@@ -110,11 +109,10 @@ def _asked(variant: Variant, moment: Moment, strategy: Strategy) -> Said:
 def _matter(variant: Variant, *, result: str) -> opinion.Matter:
     experiment, parent = variant.experiment, variant.parent
     assert parent is not None, "a baseline is nobody's proposal"  # noqa: S101
-    recalled = [] if experiment.memory == MemoryMode.OFF else recall(experiment, limit=RECALLED)
     return opinion.Matter(
         target=parent.number, title=variant.title, hypothesis=variant.hypothesis, rationale=variant.rationale,
         expected=variant.expected, diff=store_of(experiment).diff(parent.commit, variant.commit),
-        numbers=_numbers(parent), recalled=recalled, result=result,
+        numbers=_numbers(parent), recalled=briefs.told(experiment, parent, proposer=None).recalled, result=result,
     )
 
 

@@ -17,6 +17,7 @@ from evolution.models import (
     Check,
     Contest,
     ContestOutcome,
+    Correction,
     Experiment,
     Generation,
     Replicate,
@@ -209,9 +210,19 @@ def _read_assessments(variant: Variant, recorded: list[dict[str, Any]] | None, c
         ))
 
 
+def _corrections(variant: Variant) -> list[dict[str, Any]]:
+    return [rows.record(one) for one in variant.corrections.all()]
+
+
+def _read_corrections(variant: Variant, recorded: list[dict[str, Any]] | None, _: Cast) -> None:
+    for one in recorded or ():
+        rows.insert(Correction(variant=variant, **rows.values(Correction, one)))
+
+
 SECTIONS: dict[str, Section] = {
     "checks": Section(_checks, _read_checks),
     "transitions": Section(_transitions, _read_transitions),
     "assessments": Section(_assessments, _read_assessments),
     "replicates": Section(_replicates, _read_replicates),
+    "corrections": Section(_corrections, _read_corrections),
 }

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from django.db import transaction
 
-from evolution import patches
+from evolution import novelty, patches
 from evolution.confined import Unparsable, confined
 from evolution.errors import PatchRefused, StaleTransition
 from evolution.genomes import genome_of, store_of
@@ -54,6 +54,7 @@ def screen(variant: Variant) -> Status:
     Safe to repeat after a kill: checks that were recorded are not done again.
     """
     subject = Subject(variant, store_of(variant.experiment).files(variant.commit))
+    novelty.describe(variant, subject.files)
     for name, check in RUNGS:
         verdict = _recorded(variant, name) or _perform(subject, name, check)
         if not verdict.passed:
@@ -111,11 +112,19 @@ def new(subject: Subject) -> Verdict:
     except Unparsable as error:
         return Verdict(False, str(error))
     variant.save(update_fields=["code_hash"])
+    veto = novelty.returned(variant)
     twins = variant.experiment.variants.filter(code_hash=variant.code_hash, number__lt=variant.number)
     twin = twins.order_by("number").first()
-    if twin is None:
-        return Verdict(True, "no earlier variant has this code")
-    return Verdict(False, f"the same code as v{twin.number}, which is {twin.get_status_display()}", Status.DUPLICATE)
+    if twin is not None:
+        if twin.status == Status.VETOED:
+            novelty.count_return(variant, twin, alike=1.0)
+        said = f"the same code as v{twin.number}, which is {twin.get_status_display()}"
+        return Verdict(False, said, Status.DUPLICATE)
+    if veto is not None:
+        novelty.count_return(variant, veto, alike=variant.similarity)
+        said = f"{novelty.why_vetoed(veto)}: comes back unchanged in substance"
+        return Verdict(False, said, Status.DUPLICATE)
+    return Verdict(True, "; ".join(filter(None, ("no earlier variant has this code", novelty.told(variant)))))
 
 
 RUNGS: tuple[tuple[str, Callable[[Subject], Verdict]], ...] = (

@@ -19,6 +19,8 @@ TASKS = {
     "chunks": "evolution.chunks:chunks",
     "hash": "evolution.syntax:code_hash",
     "forbidden": "evolution.forbidden:forbidden",
+    "changed": "evolution.regions:changed",
+    "family": "evolution.agents.operators.kinds:family",
     "adopt": "evolution.outline:adopt",
     "iteration": "evolution.outline:iteration",
     "missing": "evolution.outline:missing",

@@ -56,9 +56,14 @@ def read_flags(variant: Variant) -> list[dict[str, Any]]:
 
 
 def nearest_attempt(variant: Variant) -> tuple[Variant | None, float | None]:
-    """The earlier attempt most like `variant`: by the same built-in operator, or with the most similar change."""
+    """The earlier attempt most like `variant`, as screening found it among all of them (evolution/novelty.py).
+
+    A change that has no sketch is compared here, line by line and with the latest: the same built-in operator's first.
+    """
     if variant.parent is None:
         return None, None
+    if variant.shingles:
+        return variant.nearest, variant.similarity
     store = store_of(variant.experiment)
     mine = changed_text(store, variant)
     earlier = (

@@ -44,7 +44,7 @@ class Brief:
     """Everything an agent is told about the peer whose code it is asked to improve.
 
     `files` is the whole tree of the target, by POSIX path. `tried` holds the authors (such as
-    "operator:rms_norm") whose idea was already proposed for this target or in this generation.
+    "operator:rms_norm") whose idea was already proposed for this target or in this generation, or was vetoed.
     """
 
     files: Mapping[str, bytes]
@@ -53,6 +53,8 @@ class Brief:
     perplexity: float | None
     parent_perplexity: float | None
     recalled: Sequence[str] = ()  # what memory recalls, one sentence each
+    lineage: Sequence[str] = ()  # what made the target's code, the newest change first, one sentence each
+    identity: str = ""  # who proposes, as one of the population
     directives: Sequence[str] = ()  # what people asked for, one sentence each
     tried: frozenset[str] = frozenset()
     failure: Failure | None = None  # the target is broken, and its idea is to be saved

@@ -120,7 +120,7 @@ class ChunkAgent:
             structure=listed([f"{one}, lines {one.first} to {one.last}" for one in every]),
             globals="\n".join(own) or "(none)",
             changed=listed([f"{one.chunk}: {one.reply.hypothesis}" for one in changes]),
-        )
+        ).lstrip()
         return [
             {"role": "system", "content": rules(brief, writing.CHUNKS, self.instructions)},
             {"role": "user", "content": user},

@@ -53,7 +53,7 @@ def messages(brief: Brief, *, mode: str = writing.EDITS, instructions: str = "")
     ask = (PROMPTS / "proposal.md").read_text(encoding="utf-8")
     user = ask.format(
         **known(brief), files="\n\n".join(shown(path, content) for path, content in sorted(brief.files.items())),
-    )
+    ).lstrip()
     if brief.failure is not None:
         user += (PROMPTS / "repair.md").read_text(encoding="utf-8").format(
             target=brief.target, reason=brief.failure.reason,
@@ -76,7 +76,7 @@ def known(brief: Brief) -> dict[str, object]:
         "objective": brief.objective, "target": brief.target,
         "perplexity": _number(brief.perplexity), "parent_perplexity": _number(brief.parent_perplexity),
         "directives": listed(brief.directives), "recalled": listed(brief.recalled),
-        "tried": listed(sorted(brief.tried)),
+        "lineage": listed(brief.lineage), "identity": brief.identity, "tried": listed(sorted(brief.tried)),
     }
 
 

@@ -2,6 +2,7 @@ import pytest
 
 from evolution.confined import confined
 from evolution.models import Experiment, Variant
+from evolution.preflight import screen
 from review.evidence import evidence_of, nearest_attempt
 from review.flags import flags
 from review.models import Risk
@@ -75,3 +76,13 @@ def test_the_nearest_attempt_is_the_same_operator_s(experiment: Experiment) -> N
 def test_without_anything_like_it_there_is_no_nearest(experiment: Experiment, proposal: Variant) -> None:
     nearest, similarity = nearest_attempt(proposal_with(experiment, b"y = 2\n"))
     assert (nearest, similarity) == (None, None)
+
+
+def test_what_screening_found_among_all_earlier_changes_is_taken(experiment: Experiment) -> None:
+    first = proposal_with(experiment, b"y = 2\nz = 3\n")
+    screen(first)
+    again = proposal_with(experiment, b"y = 2\nz = 3\nw = 4\n")
+    screen(again)
+    nearest, similarity = nearest_attempt(again)
+    assert nearest == first
+    assert similarity == pytest.approx(2 / 3, abs=0.01)
