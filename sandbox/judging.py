@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from sandbox import bounds, hashes
+from sandbox import bounds, hashes, rungs
 from sandbox.drivers.base import Box, Driver, Exit, Job, SandboxError
 from sandbox.models import AttemptState, Purpose
 from sandbox.outcome import Outcome
 from sandbox.servers import checkpoint_files
 from sandbox.trial import TICK_SECONDS, Order, Watcher, job, socket_of
-from trainer.contract import MAX_PAYLOAD_BYTES, MODEL_FILE, Cause
+from trainer.contract import CONFIG_FILE, FIRST, MAX_PAYLOAD_BYTES, MODEL_FILE, Cause
 from trainer.harness.outside import checkpoint, scorer
 from trainer.harness.outside.judge import Asker, AskerFailed, JudgeServer
 from trainer.harness.outside.peaks import mfu
@@ -28,7 +28,8 @@ START_SECONDS = 120.0  # a judge container, until it has imported torch
 LOAD_SECONDS = 120.0  # and from then until it has loaded the model
 JUDGE_SECONDS = 3600.0  # all of it
 END_SECONDS = 3.0  # of a container, once we hung up
-CHECK_WINDOWS = 8
+CHECK_WINDOWS = 8  # at least
+CHECK_TOKENS = 2048
 CPU_SCORED_TOKENS = 65_536  # a quarter of a GPU's: twice its sampling error, and a judge of seconds
 LOGITS_BYTES = 16 << 30  # of all scored tokens together: a large vocabulary is scored on fewer
 GPU_TIMED_BYTES = 4 << 30  # of logits in a timed question: there a forward pass needs a large batch to be fast
@@ -81,6 +82,8 @@ def judge(
     try:
         _freeze(order, outcome)
         _refuse(outcome, bounds.of_size(outcome.numbers, order.baseline))
+        if order.purpose == Purpose.CHECK:
+            _refuse(outcome, _unchanged(order))
         if outcome.cause is None:
             prepared = prepared or prepare(order, driver)
             _examine(order, prepared, watch, outcome)
@@ -113,6 +116,7 @@ def _examine(order: Order, prepared: Prepared, watch: Watcher, outcome: Outcome)
             # On a GPU the clock of the answers alone: ours for scoring them is none of the variant's.
             seconds = clock() - loaded if order.gpu is None else askers[0].seconds
             _enter(order, judgement, outcome, load_seconds=loaded - began, per_token=seconds / askers[0].tokens)
+            _compare(order, askers[0], windows, outcome)
             _hold(order, outcome, asked_tokens=askers[0].tokens)
     except AskerFailed as failure:
         outcome.cause, outcome.detail = failure.cause, failure.detail
@@ -187,9 +191,22 @@ def _parameters(order: Order) -> int | None:
     return checkpoint.parameters(path) if path.exists() else None
 
 
+def _compare(order: Order, asker: Asker, windows: Tokens, outcome: Outcome) -> None:
+    """In a check: the loss of the weights it began with, where they could be saved and can be loaded."""
+    if not (_weights(order) / FIRST).is_dir():
+        return
+    try:
+        asker.load_first(LOAD_SECONDS)
+    except AskerFailed:
+        return
+    outcome.numbers["first_loss"] = scorer.loss(asker, windows=windows, token_bytes=order.text.token_bytes)
+
+
 def _hold(order: Order, outcome: Outcome, *, asked_tokens: int) -> None:
     """Refuse what took too long, or went faster than it can."""
     if order.purpose == Purpose.CHECK:
+        vocab_size = order.text.vocab_size
+        _refuse(outcome, rungs.of_loss(outcome.numbers, outcome.claimed, vocab_size=vocab_size))
         return
     _refuse(outcome, bounds.of_time(outcome.numbers, order.baseline, asked_tokens=asked_tokens))
     trained = outcome.numbers.get("tokens_per_second")
@@ -227,7 +244,7 @@ def _end(box: Box) -> Exit | None:
 def _windows(order: Order) -> Tokens:
     """What is scored. Before review nothing held-out is shown to anybody."""
     if order.purpose == Purpose.CHECK:
-        return order.text.check_windows(CHECK_WINDOWS)
+        return order.text.check_windows(max(CHECK_WINDOWS, CHECK_TOKENS // order.text.context))
     affordable = LOGITS_BYTES // (4 * order.text.vocab_size)
     return order.text.windows(
         order.split, scored_tokens=min(CPU_SCORED_TOKENS if order.gpu is None else SCORED_TOKENS, affordable)
@@ -253,6 +270,21 @@ def _freeze(order: Order, outcome: Outcome) -> None:
         image=order.image,
     )
     outcome.numbers["weights_sha256"] = outcome.hashes["weights"]
+
+
+def _unchanged(order: Order) -> bounds.Refusal | None:
+    """In a check: whether what was saved are, bit for bit, the weights it began with."""
+    first = order.folder / FIRST
+    if not all((first / name).is_file() for name in (MODEL_FILE, CONFIG_FILE)):
+        return None
+    if checkpoint.same_tensors(first / MODEL_FILE, _weights(order) / MODEL_FILE):
+        return Cause.NO_CHANGE, "not one weight changed in a check: its optimiser never steps"
+    target = _weights(order) / FIRST
+    target.mkdir(mode=0o755, exist_ok=True)
+    for name in (MODEL_FILE, CONFIG_FILE):
+        shutil.copyfile(first / name, target / name)
+        (target / name).chmod(0o444)
+    return None
 
 
 def _parts(order: Order) -> tuple[str, ...]:

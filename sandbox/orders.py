@@ -50,7 +50,7 @@ def order(attempt: Attempt) -> tuple[Order, Driver]:
         threads=threads(),
         gpu=device.gpu,
         split="private" if purpose == Purpose.CONFIRM else "public",
-        baseline=baseline_of(experiment, variant) if scored else Baseline(),
+        baseline=baseline_of(experiment, variant, purpose=Purpose.SCORE if scored else purpose),
         peak_flops=peak.flops_per_second(driver, device) if scored else None,
         limits=replace(Limits(), cpus=float(threads()), wall_seconds=_wall_seconds(baseline, purpose)),
         labels={"attempt": str(attempt.pk), "experiment": experiment.slug,
@@ -71,11 +71,11 @@ def text_of(experiment: Experiment, genome_dir: Path) -> Text:
     return texts.of_experiment(experiment, genome_dir)
 
 
-def baseline_of(experiment: Experiment, variant: Variant) -> Baseline:
-    """What `variant` is held to: what the screening run of the experiment's baseline needed."""
+def baseline_of(experiment: Experiment, variant: Variant, *, purpose: Purpose = Purpose.SCORE) -> Baseline:
+    """What `variant` is held to: what the screening run of the experiment's baseline needed; in a check, its check."""
     if experiment.baseline is None or experiment.baseline_id == variant.pk:
         return Baseline()
-    trial = experiment.baseline.trials.filter(purpose=Purpose.SCORE, verdict=Verdict.MEASURED).last()
+    trial = experiment.baseline.trials.filter(purpose=purpose, verdict=Verdict.MEASURED).last()
     known = trial.result if trial is not None else {}
     return Baseline(**{one.name: known.get(one.name) for one in fields(Baseline)})
 
