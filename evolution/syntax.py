@@ -17,6 +17,7 @@ from evolution.names import problems
 TASKS = {
     "check": "evolution.syntax:check",
     "hash": "evolution.syntax:code_hash",
+    "effect": "evolution.effect:effect",
     "forbidden": "evolution.forbidden:forbidden",
     "adopt": "evolution.outline:adopt",
     "iteration": "evolution.outline:iteration",
