@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 Trees = Mapping[str, ast.Module]
-Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 # What torch.nn.Module gives to whoever inherits from it (torch 2.x), and object to everybody.
 MODULE = frozenset("""
@@ -29,9 +28,7 @@ BASES = frozenset({"nn.Module", "torch.nn.Module", "object"})
 class Callee:
     """Something of the genome that is called. `bound` is how many parameters the call itself does not fill (self)."""
 
-    path: str
-    name: str
-    function: Function
+    takes: ast.arguments
     bound: int
 
 
@@ -70,17 +67,42 @@ def _callee(path: str, name: str, trees: Trees) -> Callee | None:
         return None
     node = next((one for one in trees[path].body if getattr(one, "name", None) == name), None)
     if isinstance(node, ast.FunctionDef) and not node.decorator_list:
-        return Callee(path, name, node, 0)
+        return Callee(node.args, 0)
+    if isinstance(node, ast.ClassDef) and _is_dataclass(node):
+        return Callee(_fields(node), 0)
     if isinstance(node, ast.ClassDef) and not node.decorator_list and not node.keywords:
         inits = [one for one in node.body if isinstance(one, ast.FunctionDef) and one.name in ("__init__", "__new__")]
         if len(inits) == 1 and inits[0].name == "__init__" and not inits[0].decorator_list:
-            return Callee(path, name, inits[0], 1)
+            return Callee(inits[0].args, 1)
     return None
+
+
+def _is_dataclass(node: ast.ClassDef) -> bool:
+    """A plain one: no parents, and no options that change what it is made of."""
+    harmless = {"frozen", "slots", "eq", "order", "repr"}
+    one = node.decorator_list[0] if len(node.decorator_list) == 1 else None
+    made = one.func if isinstance(one, ast.Call) and {key.arg for key in one.keywords} <= harmless else one
+    written = any(isinstance(part, ast.FunctionDef) and part.name in ("__init__", "__new__") for part in node.body)
+    return (
+        made is not None and ast.unparse(made) in ("dataclass", "dataclasses.dataclass")
+        and not node.bases and not node.keywords and not written and "field(" not in ast.unparse(node)
+        and not any(name in ast.unparse(node) for name in ("ClassVar", "InitVar", "KW_ONLY"))
+    )
+
+
+def _fields(node: ast.ClassDef) -> ast.arguments:
+    """What the __init__ of a plain dataclass takes."""
+    fields = [one for one in node.body if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name)]
+    names = [one.target.id for one in fields if isinstance(one.target, ast.Name)]
+    return ast.arguments(
+        posonlyargs=[], args=[ast.arg(name) for name in names], kwonlyargs=[], kw_defaults=[],
+        defaults=[one.value for one in fields if one.value is not None],
+    )
 
 
 def _refusal(callee: Callee, call: ast.Call) -> str:
     """Why Python refuses `call`; empty when it does not, or may not."""
-    takes = callee.function.args
+    takes = callee.takes
     positional = [one.arg for one in (*takes.posonlyargs, *takes.args)][callee.bound :]
     only_by_place = {one.arg for one in takes.posonlyargs}
     names = {*positional, *(one.arg for one in takes.kwonlyargs)} - only_by_place

@@ -26,6 +26,7 @@ from trainer.harness.outside.text import SCORED_TOKENS
 
 START_SECONDS = 120.0  # a judge container, until it has imported torch
 LOAD_SECONDS = 120.0  # and from then until it has loaded the model
+CHECK_LOAD_SECONDS = 40.0  # likewise, in a check
 JUDGE_SECONDS = 3600.0  # all of it
 END_SECONDS = 3.0  # of a container, once we hung up
 CHECK_WINDOWS = 8  # at least
@@ -108,7 +109,7 @@ def _examine(order: Order, prepared: Prepared, watch: Watcher, outcome: Outcome)
         for asker in askers:
             asker.load()
         for asker in askers:
-            asker.wait_loaded(LOAD_SECONDS)
+            asker.wait_loaded(CHECK_LOAD_SECONDS if order.purpose == Purpose.CHECK else LOAD_SECONDS)
         loaded = clock()
         judgement = _ask(order, askers, windows, watch, clock=clock)
         outcome.cause, outcome.detail = judgement.cause, judgement.detail
@@ -196,7 +197,7 @@ def _compare(order: Order, asker: Asker, windows: Tokens, outcome: Outcome) -> N
     if not (_weights(order) / FIRST).is_dir():
         return
     try:
-        asker.load_first(LOAD_SECONDS)
+        asker.load_first(CHECK_LOAD_SECONDS)
     except AskerFailed:
         return
     outcome.numbers["first_loss"] = scorer.loss(asker, windows=windows, token_bytes=order.text.token_bytes)

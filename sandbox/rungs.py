@@ -140,15 +140,14 @@ def _saved(numbers: Numbers) -> str:
 
 
 def _seconds(outcome: Outcome) -> dict[str, float]:
-    """The phases of a trial, as rungs. The rehearsal is a part of the setup."""
+    """The phases of a trial, as rungs. The first rung pays for the container and the imports."""
     phases, numbers = outcome.phases, outcome.numbers
-    shapes = numbers["rehearsal"]["seconds"] if numbers.get("rehearsal") else 0.0
     before = sum(phases.get(name, 0.0) for name in ("start", "import", "setup"))
     few = numbers.get("few_seconds")
     training = phases.get("train", 0.0)
     steps = training if few is None else min(few, training)
     return {
-        SHAPES: min(shapes, before), FEW: max(before - shapes, 0.0) + steps,
+        SHAPES: before, FEW: steps if numbers.get("rehearsal") else before + steps,
         SHORT: training - steps + phases.get("save", 0.0),
         CHECKPOINT: phases.get("end", 0.0) + phases.get("judge", 0.0),
     }

@@ -10,6 +10,7 @@ from django.views.decorators.http import require_GET
 from darwin_web.pages.figures import change, claims, measured, perplexity_error
 from darwin_web.pages.progress import progress_of
 from darwin_web.pages.scope import experiment_of, person
+from evolution import repair
 from evolution.genetics import evidence
 from evolution.models import Experiment, Status, Variant
 from review.queries import waiting
@@ -48,6 +49,7 @@ def state_of(experiment: Experiment) -> dict[str, Any]:
         "cost_usd": progress.cost_usd,
         "llm_tokens": progress.tokens,
         "counts": progress.counts,
+        "repairs": repair.counted(variants),
         "best": best.as_json() if best else None,
         "baseline": baseline.number if baseline else None,
         "champion": experiment.champion.number if experiment.champion else None,

@@ -91,6 +91,7 @@ def messages(brief: Brief) -> list[Message]:
         user += (PROMPTS / "repair.md").read_text(encoding="utf-8").format(
             target=brief.target, reason=brief.failure.reason,
             traceback=brief.failure.traceback.strip() or "(none: the code was not run)", diff=brief.failure.diff,
+            code=brief.failure.code or "(not known)", tries=_listed(brief.failure.tried),
         )
     return [{"role": "system", "content": system}, {"role": "user", "content": user}]
 

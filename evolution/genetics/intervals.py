@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from statistics import fmean, stdev
+from statistics import NormalDist, fmean, stdev
 
 CONFIDENCE = 0.95
 
@@ -110,3 +110,19 @@ def _solve(below: Callable[[float], float], probability: float) -> float:
 def _finite(values: Sequence[float]) -> None:
     if not all(math.isfinite(one) for one in values):
         raise ValueError("an interval needs finite values")
+
+
+def wilson(successes: int, trials: int) -> Interval | None:
+    """A share with its 95 % score interval (Wilson 1927), which keeps within 0 … 1 and is sound for few trials.
+
+    None without trials. ValueError unless 0 <= successes <= trials.
+    """
+    if not 0 <= successes <= trials:
+        raise ValueError("successes are some of the trials")
+    if trials == 0:
+        return None
+    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+    share, weight = successes / trials, 1 + z * z / trials
+    middle = (share + z * z / (2 * trials)) / weight
+    half = z / weight * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    return Interval(share, max(middle - half, 0.0), min(middle + half, 1.0), trials)

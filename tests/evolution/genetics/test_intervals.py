@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from evolution.genetics.intervals import chi2_quantile, deviation, mean, paired_gain, t_quantile
+from evolution.genetics.intervals import chi2_quantile, deviation, mean, paired_gain, t_quantile, wilson
 
 # Printed tables (Fisher & Yates): the 0.975 quantile of Student's t, and of χ² the 0.025 and the 0.975 quantile.
 T_975 = {1: 12.7062, 2: 4.30265, 3: 3.18245, 4: 2.77645, 5: 2.57058, 7: 2.36462, 10: 2.22814, 30: 2.04227, 120: 1.97993}
@@ -95,3 +95,19 @@ def test_the_intervals_hold_the_truth_in_95_of_100(count: int) -> None:
         held_deviation += spread.low <= 0.02 <= spread.high
     assert 0.94 < held / 4_000 < 0.96
     assert 0.94 < held_deviation / 4_000 < 0.96
+
+
+@pytest.mark.parametrize(("successes", "trials", "low", "high"), [
+    (0, 10, 0.0, 0.2775), (1, 6, 0.0301, 0.5635), (5, 10, 0.2366, 0.7634), (10, 10, 0.7225, 1.0),
+])
+def test_the_interval_of_a_share_is_wilsons(successes: int, trials: int, low: float, high: float) -> None:
+    found = wilson(successes, trials)
+    assert found is not None
+    assert found.value == successes / trials
+    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-3)
+
+
+def test_a_share_of_nothing_is_unknown_and_more_than_all_is_refused() -> None:
+    assert wilson(0, 0) is None
+    with pytest.raises(ValueError, match="some of the trials"):
+        wilson(3, 2)

@@ -41,7 +41,8 @@ from trainer.harness.inside.run import Run
 SECONDS = 15.0  # for both forks together
 # What a fake tensor says about shapes, types and devices that do not go together, as a real one would.
 MISFIT = re.compile(
-    r"shape|size|dimension|\bdim\b|dtype|same type|scalar type|same device|on device|must match|broadcast|out of range",
+    r"shape|size|dimension|\bdim\b|dtype|same type|scalar type|same device|on device|must match|broadcast|out of range"
+    r"|required (positional|keyword)|unexpected keyword|positional arguments? but",
     re.IGNORECASE,
 )
 FAKE_ONLY = re.compile(r"fake|meta|subclass|symint|storage|data_ptr|dynamo|data.dependent", re.IGNORECASE)
