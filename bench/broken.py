@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__.splitlines()[0], epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--classes", default="", metavar="A,B", help="only these classes of the corpus")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only patches or operators whose name holds it")
     parser.add_argument("--operators", action="store_true", help="honest changes instead: the built-in operators")
     parser.add_argument("--data", default="builtin", metavar="FILE", help="a text file; default: the built-in data")
     parser.add_argument("--sandbox", choices=["auto", "docker", "bubblewrap"], default="auto")
@@ -93,15 +94,15 @@ def _climbs(given: argparse.Namespace) -> Iterator["Climb"]:
     driver = readiness.choose(given.sandbox)
     if given.operators:
         ladder = Ladder("builtin", GENOMES["builtin"](), driver, data=given.data, tokens=TOKENS)
-        yield from _operated(ladder)
+        yield from _operated(ladder, given.only)
         return
-    for genome, patches in _chosen(given.classes).items():
+    for genome, patches in _chosen(given.classes, given.only).items():
         ladder = Ladder(genome, GENOMES[genome](), driver, data=given.data, tokens=TOKENS)
         for patch in patches:
             yield ladder.climb(patch)
 
 
-def _chosen(classes: str) -> dict[str, list["Patch"]]:
+def _chosen(classes: str, only: str) -> dict[str, list["Patch"]]:
     """The patches of these classes, by the genome they belong to."""
     from bench.patches import CLASSES, corpus  # noqa: PLC0415
     from evolution.errors import BadInput  # noqa: PLC0415
@@ -111,18 +112,18 @@ def _chosen(classes: str) -> dict[str, list["Patch"]]:
         raise BadInput(f"There is no class {unknown[0]}: --classes takes some of {', '.join(CLASSES)}.")
     found: dict[str, list[Patch]] = {}
     for patch in corpus():
-        if patch.kind in wanted:
+        if patch.kind in wanted and only in patch.name:
             found.setdefault(patch.genome, []).append(patch)
     return found
 
 
-def _operated(ladder: "Ladder") -> Iterator["Climb"]:
+def _operated(ladder: "Ladder", only: str) -> Iterator["Climb"]:
     """What every built-in operator that fits makes of the baseline."""
     from evolution.confined import confined  # noqa: PLC0415
 
     texts = {path: content.decode() for path, content in ladder.files.items() if path.endswith(".py")}
     payload = {"files": texts, "editable": sorted(texts), "seed": 1}
-    for name in confined("fitting", payload)["fits"]:
+    for name in [one for one in confined("fitting", payload)["fits"] if only in one]:
         made = confined("operate", {**payload, "operator": name})
         changed = {path: text.encode() for path, text in made["files"].items()}
         yield ladder.try_files({**ladder.files, **changed}, name=name, kind="operator")

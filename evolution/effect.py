@@ -72,7 +72,7 @@ def _is_idle(node: ast.stmt, named: set[str] | frozenset[str]) -> bool:
 
 def _is_harmless(module: str) -> bool:
     """Whether importing it does nothing that the genome could notice."""
-    top = module.split(".")[0]
+    top = module.split(".", maxsplit=1)[0]
     return top in SANDBOX or top in sys.stdlib_module_names
 
 

@@ -73,6 +73,7 @@ def test_the_next_try_begins_at_the_last_one_and_is_told_what_was_tried(
     experiment: Experiment, agent: Scripted, broken: Variant
 ) -> None:
     Experiment.objects.filter(pk=experiment.pk).update(repair_tries=2)
+    experiment.refresh_from_db()
     breed(experiment)
     first = experiment.variants.get(kind=Kind.REPAIR)
     breed(experiment)

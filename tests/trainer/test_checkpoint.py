@@ -2,9 +2,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import safetensors.numpy
 
 from trainer.contract import CONFIG_FILE, MODEL_FILE
+from trainer.harness.outside import checkpoint
 from trainer.harness.outside.checkpoint import BadCheckpoint, Uploads, config, parameters
 
 
@@ -117,9 +120,9 @@ def test_a_refused_pair_leaves_the_one_before(uploads: Uploads, tmp_path: Path) 
     assert save(uploads)
 
 
-def test_the_same_tensors_are_the_same_whatever_the_header_says(folder: Path) -> None:
+def test_the_same_tensors_are_the_same_whatever_the_header_says(tmp_path: Path) -> None:
     weights = {"a": np.ones((2, 3), dtype=np.float32), "b": np.zeros(4, dtype=np.float32)}
-    one, other, changed = (folder / name for name in ("one", "other", "changed"))
+    one, other, changed = (tmp_path / name for name in ("one", "other", "changed"))
     safetensors.numpy.save_file(weights, one)
     safetensors.numpy.save_file(weights, other, metadata={"format": "pt"})
     assert checkpoint.same_tensors(one, other)

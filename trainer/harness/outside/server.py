@@ -294,9 +294,10 @@ class TextServer:
             raise Malformed("a batch out of order")
         if batch is None:
             self._start_clock()
-            if self._budget.batches is not None:
+            over = now.phase == "saving" or self._used_up(shape)
+            if self._budget.batches is not None and (over or now.batches == self._budget.few):
                 self._mark()
-            if now.phase == "saving" or self._used_up(shape):
+            if over:
                 return self._end()
             if number - min(map(self._last, range(self._world))) > AHEAD:
                 return {"wait": True}, b""
@@ -337,7 +338,7 @@ class TextServer:
         return self._state.batches >= self._budget.few and self._seconds() >= self._budget.check_seconds
 
     def _mark(self) -> None:
-        """Note where a check is when it asks for a batch: after its first few, and the last time."""
+        """Note where a check is when it asks for text after its first few batches, and after its last."""
         now = self._state
         if now.phase != "training" or now.batches < self._budget.few:
             return
