@@ -133,7 +133,8 @@ def table(climbs: Sequence["Climb"]) -> str:
     """One line for each class, in Markdown, and one for all."""
     kinds = list(dict.fromkeys(one.kind for one in climbs))
     heads = ["class", "patches", "stopped", "at", "mean s"]
-    lines = [heads, ["---"] * len(heads), *(_cells(kind, [one for one in climbs if one.kind == kind]) for kind in kinds)]
+    by_kind = [_cells(kind, [one for one in climbs if one.kind == kind]) for kind in kinds]
+    lines = [heads, ["---"] * len(heads), *by_kind]
     passed = [f"not stopped: {one.kind}: {one.name}" for one in climbs if not one.stopped]
     return "\n".join([*("| " + " | ".join(line) + " |" for line in [*lines, _cells("all", climbs)]), "", *passed])
 

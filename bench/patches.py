@@ -27,7 +27,7 @@ class Edit:
 
 @dataclass(frozen=True)
 class Patch:
-    """A change that should never reach a full training. `genome`: builtin, or command for a trainer with its own loop."""
+    """A change that should never reach a full training. `genome`: builtin, or command (a trainer with its own loop)."""
 
     name: str
     kind: str

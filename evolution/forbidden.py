@@ -74,13 +74,9 @@ def _of_node(node: ast.AST) -> Iterator[Finding]:
     elif isinstance(node, ast.Attribute):
         yield from _of_attribute(node)
     elif isinstance(node, ast.ClassDef):
-        for one in node.body:
-            if isinstance(one, ast.FunctionDef) and one.name == "eval":
-                yield "evaluation", f"replaces what {node.name}.eval() does"
-    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-        for place in PLACES:
-            if node.value.startswith(place):
-                yield "the sandbox", f"names {node.value[:SHOWN_PATH]!r}"
+        yield from _of_class(node)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith(PLACES):
+        yield "the sandbox", f"names {node.value[:SHOWN_PATH]!r}"
 
 
 def _module(name: str) -> Iterator[Finding]:
@@ -99,6 +95,11 @@ def _of_call(node: ast.Call) -> Iterator[Finding]:
         outside = first.value.startswith("/") or ".." in first.value.split("/")
         if outside:
             yield "files outside run.out", f"calls {name}({first.value[:SHOWN_PATH]!r})"
+
+
+def _of_class(node: ast.ClassDef) -> Iterator[Finding]:
+    if any(isinstance(one, ast.FunctionDef) and one.name == "eval" for one in node.body):
+        yield "evaluation", f"replaces what {node.name}.eval() does"
 
 
 def _of_attribute(node: ast.Attribute) -> Iterator[Finding]:

@@ -103,7 +103,7 @@ def changed(subject: Subject) -> Verdict:
     except (Unparsable, GenomeError) as error:
         return Verdict(True, f"cannot be compared: {error}")
     if found["same"]:
-        return Verdict(False, f"no change: the code of {variant.parent} with other comments or layout", Status.DUPLICATE)
+        return Verdict(False, f"no change: {variant.parent} with other comments or layout", Status.DUPLICATE)
     if found["idle"]:
         return Verdict(False, f"no change: what it adds to {variant.parent} is used by nothing", Status.DUPLICATE)
     return Verdict(True, "the code does something else")
@@ -146,7 +146,8 @@ def new(subject: Subject) -> Verdict:
 
 
 RUNGS: tuple[tuple[str, Callable[[Subject], Verdict]], ...] = (
-    ("path gate", path_gate), ("parse", parse), ("change", changed), ("names", names), ("allowed", allowed), ("new", new),
+    ("path gate", path_gate), ("parse", parse), ("change", changed), ("names", names), ("allowed", allowed),
+    ("new", new),
 )
 
 

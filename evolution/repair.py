@@ -75,7 +75,7 @@ def tries(variant: Variant) -> int:
 
 
 def failure(variant: Variant, store: Store) -> Failure:
-    """What an agent is told: the cause, the end of the traceback, the code around it, the change, and what was tried."""
+    """What an agent is told: the cause, the end of the traceback, the code around it, the change, what was tried."""
     idea = idea_of(variant)
     said = _traceback(variant)
     reason = variant.reason or variant.get_status_display()

@@ -12,7 +12,16 @@ from dataclasses import dataclass
 Trees = Mapping[str, ast.Module]
 
 # What torch.nn.Module gives to whoever inherits from it (torch 2.x), and object to everybody.
-MODULE = frozenset(["T_destination", "add_module", "apply", "bfloat16", "buffers", "call_super_init", "children", "compile", "cpu", "cuda", "double", "dump_patches", "eval", "extra_repr", "float", "forward", "get_buffer", "get_extra_state", "get_parameter", "get_submodule", "half", "ipu", "load_state_dict", "modules", "mtia", "named_buffers", "named_children", "named_modules", "named_parameters", "parameters", "register_backward_hook", "register_buffer", "register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook", "register_full_backward_pre_hook", "register_load_state_dict_post_hook", "register_load_state_dict_pre_hook", "register_module", "register_parameter", "register_state_dict_post_hook", "register_state_dict_pre_hook", "requires_grad_", "set_extra_state", "set_submodule", "share_memory", "state_dict", "to", "to_empty", "train", "training", "type", "xpu", "zero_grad"])
+OF_MODULE = """
+    T_destination add_module apply bfloat16 buffers call_super_init children compile cpu cuda double dump_patches
+    eval extra_repr float forward get_buffer get_extra_state get_parameter get_submodule half ipu load_state_dict
+    modules mtia named_buffers named_children named_modules named_parameters parameters register_backward_hook
+    register_buffer register_forward_hook register_forward_pre_hook register_full_backward_hook
+    register_full_backward_pre_hook register_load_state_dict_post_hook register_load_state_dict_pre_hook
+    register_module register_parameter register_state_dict_post_hook register_state_dict_pre_hook requires_grad_
+    set_extra_state set_submodule share_memory state_dict to to_empty train training type xpu zero_grad
+"""
+MODULE = frozenset(OF_MODULE.split())
 BASES = frozenset({"nn.Module", "torch.nn.Module", "object"})
 
 
@@ -29,9 +38,10 @@ def misfits(path: str, trees: Trees) -> Iterator[str]:
     tree, counted = trees[path], _bindings(trees[path])
     known = _callees(path, trees, counted)
     for node in _unguarded(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in known:
-            if wrong := _refusal(known[node.func.id], node):
-                yield f"{path}:{node.lineno}: {node.func.id}() {wrong}"
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.func.id not in known:
+            continue
+        if wrong := _refusal(known[node.func.id], node):
+            yield f"{path}:{node.lineno}: {node.func.id}() {wrong}"
     yield from _missing_in_modules(path, trees, counted)
     yield from _missing_in_self(path, trees)
 

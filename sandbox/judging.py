@@ -279,7 +279,9 @@ def _unchanged(order: Order) -> bounds.Refusal | None:
     if not all((first / name).is_file() for name in (MODEL_FILE, CONFIG_FILE)):
         return None
     if checkpoint.same_tensors(first / MODEL_FILE, _weights(order) / MODEL_FILE):
-        return Cause.NO_CHANGE, "what it saved are the weights it began with, bit for bit: no step is taken, or another model saved"
+        return Cause.NO_CHANGE, (
+            "what it saved are the weights it began with, bit for bit: no step is taken, or another model is saved"
+        )
     target = _weights(order) / FIRST
     target.mkdir(mode=0o755, exist_ok=True)
     for name in (MODEL_FILE, CONFIG_FILE):

@@ -21,10 +21,12 @@ SECONDS = 20.0  # of the text's clock, after which a check ends with fewer batch
 # of so short a run has no way back; anything nearer is for the training itself to find out.
 SLOW_RATIO = 2.5
 SLOW_GRACE_SECONDS = 0.5  # a noisy neighbour's, in a run of one or two seconds
-# Uniform guessing costs ln V nats, and an untrained model hardly more.
-UNIFORM_MARGIN = 0.5  # nats
+# Uniform guessing costs ln V nats. An untrained model costs hardly more, or half a nat where its logits are drawn from a
+# standard normal distribution, as those of a table of embeddings are.
+UNIFORM_MARGIN = 0.5  # nats: who is above and has not come down at all diverges
+FAR_MARGIN = 2.0  # nats: who is above has to be on the way down
 RISE_MARGIN = 0.1  # nats above where it began: noise of a learning rate that is still rising
-RECOVERY = 0.25  # of what it began with above ln V: who has lost so much is on the way down
+RECOVERY = 0.1  # of what it began with above ln V: who has lost so much is on the way down
 # Its own claim says that it learned this much (nats), and less than this share of it is in what it saved.
 CLAIMED_NATS = 1.0
 SAVED_SHARE = 0.05
@@ -49,8 +51,8 @@ def of_speed(numbers: Numbers, baseline: Baseline) -> Refusal | None:
     if not tokens or used is None or known is None or used <= SLOW_RATIO * known * tokens + SLOW_GRACE_SECONDS:
         return None
     return Cause.DEVICE_TIME, (
-        f"{used / tokens / known:.1f} times the baseline's device time per token, over {tokens:,} tokens of a check: the "
-        "training could not end within 1.25 times"
+        f"{used / tokens / known:.1f} times the baseline's device time per token, over {tokens:,} tokens of a check: "
+        "the training could not end within 1.25 times"
     )
 
 
@@ -67,9 +69,10 @@ def of_loss(numbers: Numbers, claimed: Mapping[str, float | None], *, vocab_size
 def _diverged(loss: float, first: float | None, *, uniform: float) -> Refusal | None:
     if first is not None and loss > first + RISE_MARGIN:
         return Cause.DIVERGED, f"its loss rose from {first:.2f} to {loss:.2f} in a check"
-    if loss <= uniform + UNIFORM_MARGIN:
+    needed = RECOVERY * (first - uniform) if first is not None and loss > uniform + FAR_MARGIN else 0.0
+    if loss <= uniform + (UNIFORM_MARGIN if first is not None else FAR_MARGIN):
         return None
-    if first is not None and first - loss >= RECOVERY * (first - uniform):
+    if first is not None and first - loss > needed:
         return None
     return Cause.DIVERGED, f"its loss is {loss:.2f} after a check, where guessing costs {uniform:.2f}"
 

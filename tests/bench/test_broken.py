@@ -1,4 +1,4 @@
-"""The corpus of broken patches fits the genomes it is made of, and what can be read is found without running anything."""
+"""The corpus of broken patches fits the genomes it is made of, and what can be read is found by reading."""
 
 import tempfile
 from collections import Counter

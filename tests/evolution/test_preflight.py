@@ -68,7 +68,7 @@ def test_a_comment_does_not_make_it_new(experiment: Experiment) -> None:
     variant = written(experiment, cast.MODEL + b"# improved\n")
     stale = Variant.objects.get(pk=variant.pk)
     assert screen(variant) == Status.DUPLICATE
-    assert variant.reason == "no change: the code of v0 with other comments or layout"
+    assert variant.reason == "no change: v0 with other comments or layout"
     assert screen(stale) == Status.DUPLICATE
 
 

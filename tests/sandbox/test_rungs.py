@@ -26,6 +26,8 @@ def cause(loss: float | None, first: float | None, claimed: float | None = None)
     (3.0, 5.5, 3.1),
     (5.5, 5.55, None),  # a rate that only begins to rise
     (5.58, 5.55, 5.5),  # and its noise
+    (6.07, 6.08, None),  # a table of embeddings, and small steps
+    (7.5, None, None),
     (9.0, 30.0, 9.0),  # it began badly, and is on the way down
     (5.2, 5.5, 3.0),  # a mean of weights lags behind
     (5.5, None, 3.0),
@@ -38,7 +40,8 @@ def test_who_learns_or_may_learn_passes(loss: float | None, first: float | None,
 @pytest.mark.parametrize(("loss", "first", "claimed", "expected"), [
     (5.9, 5.5, None, Cause.DIVERGED),
     (30.0, 31.0, None, Cause.DIVERGED),
-    (UNIFORM + 0.6, None, None, Cause.DIVERGED),
+    (UNIFORM + 0.6, UNIFORM + 0.59, None, Cause.DIVERGED),
+    (UNIFORM + 2.1, None, None, Cause.DIVERGED),
     (5.5, 5.5, 3.0, Cause.NO_CHANGE),
     (5.51, 5.5, 3.0, Cause.WRONG_CHECKPOINT),
 ])

@@ -2,8 +2,8 @@
 
 Two forks of one process that has imported torch, then the training itself, in the one container:
 
-* *shapes*: `main(run)` on fake tensors, which have shapes, types and devices and no numbers (torch's FakeTensorMode), so
-  that what does not fit shows at once, whatever the size of the model. What only a fake tensor cannot do is no failure.
+* *shapes*: `main(run)` on fake tensors, which have shapes, types and devices and no numbers (torch's FakeTensorMode),
+  so that what does not fit shows at once, however large the model. What only a fake tensor cannot do is no failure.
 * *first*: `main(run)` with one batch of random ids. What it saves are the weights as they begin; the judge compares.
 * the training on a few batches of real text, as in every trial.
 

@@ -74,8 +74,8 @@ class Progress:
     training); `saved_seconds` from the first text to the last complete save; `held_seconds` from the start of the first
     server to now; `warm_seconds` from the first run.warmup to the first text. `_at` is seconds since 1970.
 
-    In a check `few` is where it was after its first few batches, `steady_tokens` and `steady_device_seconds` are what it
-    used from there to the last, and `rehearsal` how it did on fake tensors.
+    In a check `few` is where it was after its first few batches, `steady_tokens` and `steady_device_seconds` are what
+    it used from there to the last, and `rehearsal` how it did on fake tensors.
     """
 
     phase: Phase
@@ -203,6 +203,7 @@ class TextServer:
             if self._broken is not None:
                 raise self._broken
             now = self._state
+            few, last = now.few, now.last
             return Progress(
                 phase=now.phase,
                 tokens=now.tokens,
@@ -224,8 +225,8 @@ class TextServer:
                 error=now.error,
                 traceback=now.traceback,
                 few=now.few,
-                steady_tokens=now.last.tokens - now.few.tokens if now.few and now.last else None,
-                steady_device_seconds=now.last.device_seconds - now.few.device_seconds if now.few and now.last else None,
+                steady_tokens=last.tokens - few.tokens if few and last else None,
+                steady_device_seconds=last.device_seconds - few.device_seconds if few and last else None,
                 rehearsal=now.rehearsal,
             )
 
