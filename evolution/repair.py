@@ -132,7 +132,7 @@ def tally(members: Iterable[Member]) -> dict[str, Any]:
 
 
 def _root(one: Member, every: Mapping[int, Member]) -> int:
-    while one.kind == Kind.REPAIR and one.parent in every:
+    while one.kind == Kind.REPAIR and one.parent is not None and one.parent in every:
         one = every[one.parent]
     return one.number
 

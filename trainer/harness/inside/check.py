@@ -175,17 +175,15 @@ def _fake_moves() -> None:
     def apply(module: nn.Module, change: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> nn.Module:
         for child in module.children() if recurse else ():
             apply(child, change)
-        for table in (module._parameters, module._buffers):
-            for name, tensor in table.items():
-                if tensor is None:
-                    continue
-                with torch.no_grad():
-                    moved = change(tensor)
-                if moved is not tensor:
-                    table[name] = nn.Parameter(moved, tensor.requires_grad) if table is module._parameters else moved
+        with torch.no_grad():
+            for name, weight in module._parameters.items():
+                if weight is not None and (moved := change(weight)) is not weight:
+                    module._parameters[name] = nn.Parameter(moved, weight.requires_grad)
+            for name, buffer in module._buffers.items():
+                module._buffers[name] = None if buffer is None else change(buffer)
         return module
 
-    nn.Module._apply = apply  # type: ignore[assignment, method-assign]
+    nn.Module._apply = apply  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":
