@@ -82,7 +82,10 @@ def checked_baseline_of(experiment: Experiment, variant: Variant) -> Baseline:
     """What a check of `variant` is held to: the pace of the baseline's check, and nothing else. So short a run says
     little about the rest: imports and the first steps are most of it."""
     known = _known(experiment, variant, Purpose.CHECK)
-    return Baseline(steady_device_seconds_per_token=known.get("steady_device_seconds_per_token"))
+    return Baseline(
+        steady_device_seconds_per_token=known.get("steady_device_seconds_per_token"),
+        steady_tokens_per_batch=known.get("steady_tokens_per_batch"),
+    )
 
 
 def _known(experiment: Experiment, variant: Variant, purpose: Purpose) -> dict[str, Any]:

@@ -20,6 +20,8 @@ SECONDS = 20.0  # of the text's clock, after which a check ends with fewer batch
 # A training may use 1.25 times the baseline's device time (sandbox/training.py). Who uses twice that in the steady part
 # of so short a run has no way back; anything nearer is for the training itself to find out.
 SLOW_RATIO = 2.5
+# Small batches cost more per token, and a ramp begins with them: who may be on one is given as much again.
+SMALL_BATCH, SMALL_BATCH_RATIO = 0.6, 2.0
 SLOW_GRACE_SECONDS = 0.5  # a noisy neighbour's, in a run of one or two seconds
 # Uniform guessing costs ln V nats. An untrained model costs hardly more, or half a nat where its logits are drawn from a
 # standard normal distribution, as those of a table of embeddings are.
@@ -48,7 +50,11 @@ def of_speed(numbers: Numbers, baseline: Baseline) -> Refusal | None:
     """So slow after its first few batches that the training could not end within its device time."""
     used, tokens = numbers.get("steady_device_seconds"), numbers.get("steady_tokens")
     known = baseline.steady_device_seconds_per_token
-    if not tokens or used is None or known is None or used <= SLOW_RATIO * known * tokens + SLOW_GRACE_SECONDS:
+    if not tokens or used is None or known is None:
+        return None
+    each, usual = numbers.get("steady_tokens_per_batch"), baseline.steady_tokens_per_batch
+    small = each is not None and usual is not None and each < SMALL_BATCH * usual
+    if used <= SLOW_RATIO * (SMALL_BATCH_RATIO if small else 1.0) * known * tokens + SLOW_GRACE_SECONDS:
         return None
     return Cause.DEVICE_TIME, (
         f"{used / tokens / known:.1f} times the baseline's device time per token, over {tokens:,} tokens of a check: "

@@ -118,6 +118,7 @@ def _enter_check(order: Order, progress: Progress, outcome: Outcome) -> None:
         batches=progress.batches if order.genome.command is None else None,
         few_seconds=progress.few.seconds if progress.few else None,
         steady_device_seconds=used, steady_tokens=tokens, steady_device_seconds_per_token=rate,
+        steady_tokens_per_batch=tokens / (progress.batches - rungs.FEW_BATCHES) if tokens else None,
         steady_ratio=rate / known if rate is not None and known else None,
         rehearsal=asdict(progress.rehearsal) if progress.rehearsal else None,
     )

@@ -62,6 +62,14 @@ def test_twice_the_allowed_device_time_is_too_slow_and_less_is_not() -> None:
     assert of_speed({"steady_device_seconds": None, "steady_tokens": None}, baseline) is None
 
 
+def test_batches_that_are_small_may_be_the_foot_of_a_ramp() -> None:
+    baseline = Baseline(steady_device_seconds_per_token=1e-4, steady_tokens_per_batch=768)
+    slow = {"steady_device_seconds": 12.0, "steady_tokens": 30_000}  # four times the baseline's
+    assert of_speed({**slow, "steady_tokens_per_batch": 192}, baseline) is None
+    assert of_speed({**slow, "steady_tokens_per_batch": 768}, baseline) is not None
+    assert of_speed({**slow, "steady_device_seconds": 16.0, "steady_tokens_per_batch": 192}, baseline) is not None
+
+
 def verdicts(outcome: Outcome) -> list[tuple[str, bool]]:
     return [(one.name, one.passed) for one in climbed(outcome)]
 

@@ -46,10 +46,10 @@ def test_what_it_used_after_its_first_batches_is_known(server: TextServer, conne
     assert progress.steady_device_seconds == 4.0
 
 
-def test_a_slow_one_ends_with_its_first_batches(serve: Serve, connect: Callable[[], Client]) -> None:
-    serve(budget=Budget(tokens=100_000, batches=6, few=2, check_seconds=0.0))
+def test_a_slow_one_ends_as_soon_as_its_pace_is_known(serve: Serve, connect: Callable[[], Client]) -> None:
+    serve(budget=Budget(tokens=100_000, batches=6, few=2, steady=1, check_seconds=0.0))
     client = connect()
-    assert [client.batch(number)[0].get("end", False) for number in range(3)] == [False, False, True]
+    assert [client.batch(number)[0].get("end", False) for number in range(4)] == [False, False, False, True]
 
 
 def test_the_first_weights_are_kept_apart(server: TextServer, connect: Callable[[], Client], folder: Path) -> None:

@@ -57,12 +57,13 @@ MAX_REHEARSAL_SECONDS = 3600.0
 @dataclass(frozen=True)
 class Budget:
     """What a training may use; it ends with the first that is used up. `batches` is for checks, which end early but are
-    told the full budget in tokens: after so many, or after `check_seconds` once `few` were served."""
+    told the full budget in tokens: after so many, or after `check_seconds` once `few` and `steady` more were served."""
 
     tokens: int | None
     seconds: float | None = None
     batches: int | None = None
     few: int = 8
+    steady: int = 4  # what the pace is read from, at least
     check_seconds: float = 20.0
 
 
@@ -336,7 +337,8 @@ class TextServer:
         )
 
     def _has_checked_long(self) -> bool:
-        return self._state.batches >= self._budget.few and self._seconds() >= self._budget.check_seconds
+        least = self._budget.few + self._budget.steady
+        return self._state.batches >= least and self._seconds() >= self._budget.check_seconds
 
     def _mark(self) -> None:
         """Note where a check is when it asks for text after its first few batches, and after its last."""
