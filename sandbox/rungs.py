@@ -23,7 +23,7 @@ SLOW_RATIO = 2.5
 # Small batches cost more per token, and a ramp begins with them: who may be on one is given as much again.
 SMALL_BATCH, SMALL_BATCH_RATIO = 0.6, 2.0
 SLOW_GRACE_SECONDS = 0.5  # a noisy neighbour's, in a run of one or two seconds
-# Uniform guessing costs ln V nats. An untrained model costs hardly more, or half a nat where its logits are drawn from a
+# Uniform guessing costs ln V nats. An untrained model costs hardly more, or half a nat where its logits come from a
 # standard normal distribution, as those of a table of embeddings are.
 UNIFORM_MARGIN = 0.5  # nats: who is above and has not come down at all diverges
 FAR_MARGIN = 2.0  # nats: who is above has to be on the way down
