@@ -16,7 +16,7 @@ STOPPED = {
     "makes positions on a GPU": (FEW, Cause.CRASHED),
     "climbs instead of descending": (SHORT, Cause.DIVERGED),
     "the optimiser never steps": (SHORT, Cause.NO_CHANGE),
-    "saves a fresh model": (CHECKPOINT, Cause.WRONG_CHECKPOINT),
+    "saves a fresh model": (SHORT, Cause.NO_CHANGE),
     "loads other names than it saved": (CHECKPOINT, Cause.LOAD_FAILED),
 }
 HONEST = ("built_in", "averaged_weights", "accumulated_gradients", "saves_on_its_way", "batch_norm", "two_models")
