@@ -26,6 +26,10 @@ CALLS = {
     ), "internals"),
 }
 CLOCKS = frozenset({"time", "perf_counter", "monotonic", "process_time", "time_ns", "perf_counter_ns", "monotonic_ns"})
+# Who asks this wants to know whether it is trained or judged, and whoever replaces that is not measured by it.
+ASKED = frozenset({"sys.modules", "sys.argv", "sys.orig_argv", "torch.is_inference_mode_enabled", "torch.is_inference"})
+LIBRARIES = frozenset({"torch", "nn", "F", "np", "numpy", "safetensors", "math", "os", "sys", "json", "random"})
+SETTINGS = frozenset({"backends", "config", "environ", "default_generator"})  # of libraries, which a genome may set
 SEEDS = frozenset({"manual_seed", "manual_seed_all", "seed", "default_rng", "RandomState"})
 OPENS = frozenset({"open", "Path", "memmap", "fromfile", "from_file", "load", "listdir", "scandir", "chdir", "glob"})
 PLACES = ("/harness", "/run/darwin", "/weights", "/proc", "/sys", "DARWIN_", "/etc/")
@@ -67,10 +71,12 @@ def _of_node(node: ast.AST) -> Iterator[Finding]:
     elif isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign):
         for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
             yield from _of_target(target)
-    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-        for place in PLACES:
-            if node.value.startswith(place):
-                yield "the sandbox", f"names {node.value[:SHOWN_PATH]!r}"
+    elif isinstance(node, ast.Attribute):
+        yield from _of_attribute(node)
+    elif isinstance(node, ast.ClassDef):
+        yield from _of_class(node)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith(PLACES):
+        yield "the sandbox", f"names {node.value[:SHOWN_PATH]!r}"
 
 
 def _module(name: str) -> Iterator[Finding]:
@@ -91,6 +97,19 @@ def _of_call(node: ast.Call) -> Iterator[Finding]:
             yield "files outside run.out", f"calls {name}({first.value[:SHOWN_PATH]!r})"
 
 
+def _of_class(node: ast.ClassDef) -> Iterator[Finding]:
+    if any(isinstance(one, ast.FunctionDef) and one.name == "eval" for one in node.body):
+        yield "evaluation", f"replaces what {node.name}.eval() does"
+
+
+def _of_attribute(node: ast.Attribute) -> Iterator[Finding]:
+    name = dotted(node)
+    if name in ASKED:
+        yield "evaluation", f"asks {name} who runs it"
+    elif name.startswith("run._") and isinstance(node.value, ast.Name):
+        yield "the harness", f"uses {name}"
+
+
 def _call(name: str, what: str) -> Iterator[Finding]:
     if kind := CALLS.get(name):
         yield kind, what
@@ -103,6 +122,8 @@ def _of_target(target: ast.expr) -> Iterator[Finding]:
         yield "a clock", f"replaces {name}"
     elif owner == "run":
         yield "the harness", f"replaces {name}"
+    elif owner.split(".")[0] in LIBRARIES and not SETTINGS & set(name.split(".")):
+        yield "internals", f"replaces {name}"
 
 
 def dotted(node: ast.expr) -> str:

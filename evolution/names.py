@@ -9,6 +9,8 @@ import symtable
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 
+from evolution.signatures import misfits
+
 # What trainer/requirements.txt brings into the sandbox, with what torch itself needs.
 SANDBOX = frozenset({
     "torch", "functorch", "torchgen", "numpy", "safetensors", "filelock", "typing_extensions", "setuptools",
@@ -31,6 +33,7 @@ def problems(trees: Trees, texts: Mapping[str, str], entries: Sequence[str]) -> 
         found += _imports(path, trees)
         if not _is_dynamic(trees[path]):
             found += _undefined(path, texts[path], trees[path])
+            found += misfits(path, trees)
     return found
 
 

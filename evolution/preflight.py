@@ -40,6 +40,12 @@ class Subject:
     def python(self) -> dict[str, str]:
         return {path: _decoded(content) for path, content in self.files.items() if path.endswith(".py")}
 
+    @property
+    def starts(self) -> list[str]:
+        """The functions that a trial calls. GenomeError for a manifest that says none."""
+        genome = genome_of(self.files)
+        return [(one or "").rpartition(":")[2] for one in (genome.entry, genome.load)]
+
     @cached_property
     def problems(self) -> dict[str, list[str]]:
         """What the child found, for two checks. Unparsable or GenomeError when it could not look."""
@@ -83,8 +89,29 @@ def parse(subject: Subject) -> Verdict:
     return _listed(subject, "parse", f"{len(subject.python)} Python files can be read")
 
 
+def changed(subject: Subject) -> Verdict:
+    """Whether there is a change at all: one of comments, or of what nothing uses, is no idea to train."""
+    variant = subject.variant
+    if variant.parent is None:
+        return Verdict(True, "the baseline changes nothing")
+    before = Subject(variant.parent, store_of(variant.experiment).files(variant.parent.commit))
+    if {path: text for path, text in subject.files.items() if path not in subject.python} != {
+        path: text for path, text in before.files.items() if path not in before.python
+    }:
+        return Verdict(True, "files beside the code differ")
+    try:
+        found = confined("effect", {"before": before.python, "after": subject.python, "starts": subject.starts})
+    except (Unparsable, GenomeError) as error:
+        return Verdict(True, f"cannot be compared: {error}")
+    if found["same"]:
+        return Verdict(False, f"no change: {variant.parent} with other comments or layout", Status.DUPLICATE)
+    if found["idle"]:
+        return Verdict(False, f"no change: what it adds to {variant.parent} is used by nothing", Status.DUPLICATE)
+    return Verdict(True, "the code does something else")
+
+
 def names(subject: Subject) -> Verdict:
-    return _listed(subject, "names", "every name is defined and every import can be there")
+    return _listed(subject, "names", "every name, import and call of its own can be there")
 
 
 def allowed(subject: Subject) -> Verdict:
@@ -128,7 +155,8 @@ def new(subject: Subject) -> Verdict:
 
 
 RUNGS: tuple[tuple[str, Callable[[Subject], Verdict]], ...] = (
-    ("path gate", path_gate), ("parse", parse), ("names", names), ("allowed", allowed), ("new", new),
+    ("path gate", path_gate), ("parse", parse), ("change", changed), ("names", names), ("allowed", allowed),
+    ("new", new),
 )
 
 
@@ -182,7 +210,8 @@ def _recorded(variant: Variant, name: str) -> Verdict | None:
     done = Check.objects.filter(variant=variant, name=name).first()
     if done is None:
         return None
-    becomes = Status.DUPLICATE if name == "new" and variant.code_hash else Status.STILLBORN
+    twin = name == "change" or (name == "new" and variant.code_hash)
+    becomes = Status.DUPLICATE if twin else Status.STILLBORN
     return Verdict(done.passed, done.detail, becomes)
 
 

@@ -18,6 +18,7 @@ TASKS = {
     "check": "evolution.syntax:check",
     "chunks": "evolution.chunks:chunks",
     "hash": "evolution.syntax:code_hash",
+    "effect": "evolution.effect:effect",
     "forbidden": "evolution.forbidden:forbidden",
     "changed": "evolution.regions:changed",
     "family": "evolution.agents.operators.kinds:family",

@@ -13,6 +13,7 @@ from evolution import experiments, lifecycle, live
 from evolution.errors import DarwinError, StaleTransition
 from evolution.memory import remember
 from evolution.models import ExperimentStatus, Status, Variant
+from sandbox import rungs
 from sandbox.devices import Device
 from sandbox.models import ACTIVE, Attempt, AttemptState, Purpose, Trial, Verdict
 from sandbox.outcome import Outcome
@@ -172,12 +173,13 @@ def _end_check(variant: Variant, outcome: Outcome) -> None:
     if variant.status != Status.SCREENED:
         return  # called off meanwhile
     passed = outcome.verdict == Verdict.MEASURED
-    variant.checks.update_or_create(name="a few steps", defaults={
-        "passed": passed, "detail": outcome.detail, "seconds": outcome.seconds,
-    })
-    remember(variant.experiment, "check.done", actor=ACTOR, variant=variant, data={
-        "variant": variant.number, "check": "a few steps", "passed": passed, "detail": outcome.detail,
-    })
+    for rung in rungs.climbed(outcome):
+        variant.checks.update_or_create(name=rung.name, defaults={
+            "passed": rung.passed, "detail": rung.detail, "seconds": rung.seconds,
+        })
+        remember(variant.experiment, "check.done", actor=ACTOR, variant=variant, data={
+            "variant": variant.number, "check": rung.name, "passed": rung.passed, "detail": rung.detail,
+        })
     new = Status.CHECKED if passed else Status.STILLBORN
     lifecycle.advance(variant, new, actor=ACTOR, reason="" if passed else outcome.sentence())
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from sandbox import bounds, hashes
+from sandbox import bounds, hashes, rungs
 from sandbox.drivers.base import Box, Driver, Exit, Job, SandboxError
 from sandbox.models import AttemptState, Purpose
 from sandbox.outcome import Outcome
 from sandbox.servers import checkpoint_files
 from sandbox.trial import TICK_SECONDS, Order, Watcher, job, socket_of
-from trainer.contract import MAX_PAYLOAD_BYTES, MODEL_FILE, Cause
+from trainer.contract import CONFIG_FILE, FIRST, MAX_PAYLOAD_BYTES, MODEL_FILE, Cause
 from trainer.harness.outside import checkpoint, scorer
 from trainer.harness.outside.judge import Asker, AskerFailed, JudgeServer
 from trainer.harness.outside.peaks import mfu
@@ -26,9 +26,11 @@ from trainer.harness.outside.text import SCORED_TOKENS
 
 START_SECONDS = 120.0  # a judge container, until it has imported torch
 LOAD_SECONDS = 120.0  # and from then until it has loaded the model
+CHECK_LOAD_SECONDS = 40.0  # likewise, in a check
 JUDGE_SECONDS = 3600.0  # all of it
 END_SECONDS = 3.0  # of a container, once we hung up
-CHECK_WINDOWS = 8
+CHECK_WINDOWS = 8  # at least
+CHECK_TOKENS = 2048
 CPU_SCORED_TOKENS = 65_536  # a quarter of a GPU's: twice its sampling error, and a judge of seconds
 LOGITS_BYTES = 16 << 30  # of all scored tokens together: a large vocabulary is scored on fewer
 GPU_TIMED_BYTES = 4 << 30  # of logits in a timed question: there a forward pass needs a large batch to be fast
@@ -81,6 +83,8 @@ def judge(
     try:
         _freeze(order, outcome)
         _refuse(outcome, bounds.of_size(outcome.numbers, order.baseline))
+        if order.purpose == Purpose.CHECK:
+            _refuse(outcome, _unchanged(order))
         if outcome.cause is None:
             prepared = prepared or prepare(order, driver)
             _examine(order, prepared, watch, outcome)
@@ -105,7 +109,7 @@ def _examine(order: Order, prepared: Prepared, watch: Watcher, outcome: Outcome)
         for asker in askers:
             asker.load()
         for asker in askers:
-            asker.wait_loaded(LOAD_SECONDS)
+            asker.wait_loaded(CHECK_LOAD_SECONDS if order.purpose == Purpose.CHECK else LOAD_SECONDS)
         loaded = [clock() for clock in clocks]
         judgement = _ask(order, askers, windows, watch, clock=clocks[0])
         outcome.cause, outcome.detail = judgement.cause, judgement.detail
@@ -119,6 +123,7 @@ def _examine(order: Order, prepared: Prepared, watch: Watcher, outcome: Outcome)
             for name, seconds, asker in zip(bounds.PER_TOKEN, used, askers, strict=False):
                 outcome.numbers[name] = seconds / asker.tokens
             _enter(order, judgement, outcome)
+            _compare(order, askers[0], windows, outcome)
             _hold(order, outcome, asked=[asker.tokens for asker in askers])
     except AskerFailed as failure:
         outcome.cause, outcome.detail = failure.cause, failure.detail
@@ -192,9 +197,22 @@ def _parameters(order: Order) -> int | None:
     return checkpoint.parameters(path) if path.exists() else None
 
 
+def _compare(order: Order, asker: Asker, windows: Tokens, outcome: Outcome) -> None:
+    """In a check: the loss of the weights it began with, where they could be saved and can be loaded."""
+    if not (_weights(order) / FIRST).is_dir():
+        return
+    try:
+        asker.load_first(CHECK_LOAD_SECONDS)
+    except AskerFailed:
+        return
+    outcome.numbers["first_loss"] = scorer.loss(asker, windows=windows, token_bytes=order.text.token_bytes)
+
+
 def _hold(order: Order, outcome: Outcome, *, asked: list[int]) -> None:
     """Refuse what took too long, or went faster than it can."""
     if order.purpose == Purpose.CHECK:
+        vocab_size = order.text.vocab_size
+        _refuse(outcome, rungs.of_loss(outcome.numbers, outcome.claimed, vocab_size=vocab_size))
         return
     _refuse(outcome, bounds.of_time(outcome.numbers, order.baseline, asked=asked))
     trained = outcome.numbers.get("tokens_per_second")
@@ -232,7 +250,7 @@ def _end(box: Box) -> Exit | None:
 def _windows(order: Order) -> Tokens:
     """What is scored. Before review nothing held-out is shown to anybody."""
     if order.purpose == Purpose.CHECK:
-        return order.text.check_windows(CHECK_WINDOWS)
+        return order.text.check_windows(max(CHECK_WINDOWS, CHECK_TOKENS // order.text.context))
     affordable = LOGITS_BYTES // (4 * order.text.vocab_size)
     return order.text.windows(
         order.split, scored_tokens=min(CPU_SCORED_TOKENS if order.gpu is None else SCORED_TOKENS, affordable)
@@ -252,6 +270,23 @@ def _freeze(order: Order, outcome: Outcome) -> None:
     outcome.numbers["genome_bytes"] = sum(path.stat().st_size for path in genome)
     outcome.hashes["weights"] = hashes.of_file(weights / names[0])
     outcome.numbers["weights_sha256"] = outcome.hashes["weights"]
+
+
+def _unchanged(order: Order) -> bounds.Refusal | None:
+    """In a check: whether what was saved are, bit for bit, the weights it began with."""
+    first = order.folder / FIRST
+    if not all((first / name).is_file() for name in (MODEL_FILE, CONFIG_FILE)):
+        return None
+    if checkpoint.same_tensors(first / MODEL_FILE, _weights(order) / MODEL_FILE):
+        return Cause.NO_CHANGE, (
+            "what it saved are the weights it began with, bit for bit: no step is taken, or another model is saved"
+        )
+    target = _weights(order) / FIRST
+    target.mkdir(mode=0o755, exist_ok=True)
+    for name in (MODEL_FILE, CONFIG_FILE):
+        shutil.copyfile(first / name, target / name)
+        (target / name).chmod(0o444)
+    return None
 
 
 def _parts(order: Order) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
@@ -50,7 +51,7 @@ def order(attempt: Attempt) -> tuple[Order, Driver]:
         threads=threads(),
         gpu=device.gpu,
         split="private" if purpose == Purpose.CONFIRM else "public",
-        baseline=baseline_of(experiment, variant) if scored else Baseline(),
+        baseline=baseline_of(experiment, variant) if scored else checked_baseline_of(experiment, variant),
         peak_flops=peak.flops_per_second(driver, device) if scored else None,
         limits=replace(Limits(), cpus=float(threads()), wall_seconds=_wall_seconds(baseline, purpose)),
         labels={"attempt": str(attempt.pk), "experiment": experiment.slug,
@@ -73,11 +74,26 @@ def text_of(experiment: Experiment, genome_dir: Path) -> Text:
 
 def baseline_of(experiment: Experiment, variant: Variant) -> Baseline:
     """What `variant` is held to: what the screening run of the experiment's baseline needed."""
-    if experiment.baseline is None or experiment.baseline_id == variant.pk:
-        return Baseline()
-    trial = experiment.baseline.trials.filter(purpose=Purpose.SCORE, verdict=Verdict.MEASURED).last()
-    known = trial.result if trial is not None else {}
+    known = _known(experiment, variant, Purpose.SCORE)
     return Baseline(**{one.name: known.get(one.name) for one in fields(Baseline)})
+
+
+def checked_baseline_of(experiment: Experiment, variant: Variant) -> Baseline:
+    """What a check of `variant` is held to: the pace of the baseline's check, and nothing else. So short a run says
+    little about the rest: imports and the first steps are most of it."""
+    known = _known(experiment, variant, Purpose.CHECK)
+    return Baseline(
+        steady_device_seconds_per_token=known.get("steady_device_seconds_per_token"),
+        steady_tokens_per_batch=known.get("steady_tokens_per_batch"),
+    )
+
+
+def _known(experiment: Experiment, variant: Variant, purpose: Purpose) -> dict[str, Any]:
+    """What a trial of the experiment's baseline gave; nothing where `variant` is the baseline."""
+    if experiment.baseline is None or experiment.baseline_id == variant.pk:
+        return {}
+    trial = experiment.baseline.trials.filter(purpose=purpose, verdict=Verdict.MEASURED).last()
+    return trial.result if trial is not None else {}
 
 
 def _wall_seconds(baseline: Variant | None, purpose: Purpose) -> float:

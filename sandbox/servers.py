@@ -76,7 +76,8 @@ def iteration_of(genome: Genome, files: dict[str, bytes]) -> int:
 def training_job(order: Order) -> Job:
     """The container that trains. A trainer that owns its loop also gets a copy of the training text, and it alone."""
     if order.genome.command is None:
-        module = "train" if order.genome.processes == 1 else "ranks"
+        alone = "check" if order.purpose == Purpose.CHECK else "train"
+        module = alone if order.genome.processes == 1 else "ranks"
         return job(order, "train", module=module, limits=order.limits)
     owner = adapter(order.genome.adapter)
     data = order.folder / "data"

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
+from sandbox import rungs
 from sandbox.devices import gpu_memory_bytes
 from sandbox.drivers.base import Box, Driver, Exit, SandboxError
 from sandbox.models import AttemptState, Purpose
@@ -20,7 +21,9 @@ START_SECONDS = 120.0  # from the container's start to the first text, without t
 IDLE_SECONDS = 300.0  # between two requests for text
 EXIT_SECONDS = 10.0  # from the acknowledgement to the end of the process
 GPU_LOOK_SECONDS = 2.0
-CHECK_BATCHES = 8
+CHECK_IDLE_SECONDS = 60.0  # between two requests for text, or before the first, in a check
+STALLED_SECONDS = 15.0  # in a check: without a request and without using a processor
+STALLED_CPU_SECONDS = 0.2  # in all that time: less is waiting
 DEVICE_TIME_RATIO = 1.25  # device time a variant may use, against the baseline's, never its parent's
 DEVICE_GRACE_SECONDS = 2.0  # the resolution of the cgroup's clock and of our looks at it
 SETUP_GRACE_SECONDS = 2.0  # what imports may take longer on a busy machine
@@ -96,9 +99,29 @@ def train(
         peak_memory_bytes=memory,
     )
     settle(order, outcome)
+    if order.purpose == Purpose.CHECK:
+        _enter_check(order, progress, outcome)
     if outcome.cause is None:
         _verdict_of_training(order, progress, end, latest, outcome)
+    if outcome.cause is None and (slow := rungs.of_speed(outcome.numbers, order.baseline)):
+        outcome.cause, outcome.detail = slow
     return outcome.cause is None
+
+
+def _enter_check(order: Order, progress: Progress, outcome: Outcome) -> None:
+    """What only a check finds out while it trains."""
+    used, tokens, known = (
+        progress.steady_device_seconds, progress.steady_tokens, order.baseline.steady_device_seconds_per_token
+    )
+    rate = used / tokens if used is not None and tokens else None
+    outcome.numbers.update(
+        batches=progress.batches if order.genome.command is None else None,
+        few_seconds=progress.few.seconds if progress.few else None,
+        steady_device_seconds=used, steady_tokens=tokens, steady_device_seconds_per_token=rate,
+        steady_tokens_per_batch=tokens / (progress.batches - rungs.FEW_BATCHES) if tokens else None,
+        steady_ratio=rate / known if rate is not None and known else None,
+        rehearsal=asdict(progress.rehearsal) if progress.rehearsal else None,
+    )
 
 
 def _nothing() -> None:
@@ -125,14 +148,15 @@ def _phases(progress: Progress, *, began: float, started: float, over: float) ->
 def text_server(order: Order, on_report: Callable[[Report], None]) -> TextServer:
     """What serves the text to the container `train` of `order`, and counts."""
     stream_seed = order.seed if order.stream_seed is None else order.stream_seed
-    batches = CHECK_BATCHES if order.purpose == Purpose.CHECK else None
+    batches = rungs.BATCHES if order.purpose == Purpose.CHECK else None
     return TextServer(
         socket=socket_of(order, "train"),
         folder=order.folder,
         stream=Stream(order.text.train, seed=stream_seed, segment=order.genome.context),
         validation=order.text.validation,
         vocab_size=order.text.vocab_size,
-        budget=Budget(tokens=order.budget_tokens, seconds=order.budget_seconds, batches=batches),
+        budget=Budget(tokens=order.budget_tokens, seconds=order.budget_seconds, batches=batches,
+                      few=rungs.FEW_BATCHES, check_seconds=rungs.SECONDS),
         seed=order.seed,
         device=order.device,
         max_checkpoint_bytes=order.limits.out_bytes,
@@ -151,6 +175,7 @@ class _Container:
     acknowledged: float | None = None  # monotonic
     gpu_bytes: int | None = None  # the most that was seen
     looked_at_gpu: float = 0.0  # monotonic
+    alive: tuple[float, float] = (0.0, 0.0)  # of a check: when it last did anything, and its CPU seconds then
 
     def follow(self, watch: Watcher, outcome: Outcome, near_end: Callable[[], None]) -> Exit | None:
         """Watch until it ended or had to be ended; how it ended."""
@@ -212,12 +237,24 @@ class _Container:
             return Cause.OUT_OF_TIME if time.monotonic() - self.acknowledged > EXIT_SECONDS else None
         if elapsed > self.order.limits.wall_seconds:
             return Cause.OUT_OF_TIME
+        check = self.order.purpose == Purpose.CHECK
+        if check and progress.greeted_at is not None and self._stalled():
+            return Cause.NO_PROGRESS
         if progress.started_at is None:
-            return Cause.NO_PROGRESS if elapsed - progress.warm_seconds > START_SECONDS else None
+            allowed = CHECK_IDLE_SECONDS if check else START_SECONDS
+            return Cause.NO_PROGRESS if elapsed - progress.warm_seconds > allowed else None
         silence = time.time() - (progress.last_request_at or progress.started_at)
         if progress.phase == "saving":
             return Cause.OUT_OF_TIME if silence > SAVE_SECONDS + 5 else None
-        return Cause.NO_PROGRESS if silence > IDLE_SECONDS else None
+        return Cause.NO_PROGRESS if silence > (CHECK_IDLE_SECONDS if check else IDLE_SECONDS) else None
+
+    def _stalled(self) -> bool:
+        """Whether it has waited for something that does not come: a deadlock uses no processor."""
+        now, used = time.monotonic(), self.box.usage().cpu_seconds
+        since, then = self.alive
+        if since == 0.0 or used - then > STALLED_CPU_SECONDS:
+            self.alive = (now, used)
+        return now - self.alive[0] > STALLED_SECONDS
 
 
 def _is_near_end(progress: Progress) -> bool:
@@ -248,9 +285,15 @@ def free_setup(order: Order) -> float | None:
 def _why(cause: Cause, order: Order, spent: DeviceTime, progress: Progress) -> str:
     return {
         Cause.DEVICE_TIME: _why_device_time(order, spent, progress),
-        Cause.NO_PROGRESS: "asked for no text in a long time",
+        Cause.NO_PROGRESS: _why_no_progress(order, progress),
         Cause.OUT_OF_TIME: "was still running when its time was over",
     }.get(cause, "")
+
+
+def _why_no_progress(order: Order, progress: Progress) -> str:
+    if order.purpose != Purpose.CHECK:
+        return "asked for no text in a long time"
+    return f"hangs: it asked for no text in a long time, after {progress.batches} batches of a check"
 
 
 def _why_device_time(order: Order, spent: DeviceTime, progress: Progress) -> str:

@@ -44,6 +44,8 @@ class Baseline:
     load_seconds: float | None = None  # the judge's container, loading the model
     flops_per_token: float | None = None
     tokens_per_iteration: int | None = None  # of a trainer that owns its loop
+    steady_device_seconds_per_token: float | None = None  # of its check, after the first few batches
+    steady_tokens_per_batch: float | None = None  # likewise
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ MANIFEST = "genome.toml"
 DEFAULT_ADAPTER = "nanogpt"  # of a trainer that owns its loop, when its manifest names none
 MODEL_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
+FIRST = "first"  # the folder of the weights that a check began with
 
 SAVE_SECONDS = 30.0  # what is left for saving once the budget is used up
 MAX_HEADER_BYTES = 1 << 20
@@ -48,7 +49,9 @@ class Cause(StrEnum):
     OUT_OF_TIME = "out of time"
     DEVICE_TIME = "device time"  # more than 1.25 times the baseline's
     NO_PROGRESS = "no progress"  # alive, but asked for no text in a long time
-    DIVERGED = "diverged"  # its loss is not a number
+    DIVERGED = "diverged"  # its loss is not a number, or, in a check, rises or is far above that of guessing
+    NO_CHANGE = "no change"  # a check: it trains, and its weights stay as they were
+    WRONG_CHECKPOINT = "wrong checkpoint"  # a check: what it saved has learned nothing of what it claims
 
     PEEKED = "peeked"  # the judge: it did better on windows than on their prefixes
     UNSTABLE = "unstable"  # the judge: the same question, another answer

@@ -8,7 +8,7 @@ from django.template.loader import render_to_string
 from django.utils.safestring import mark_safe
 from plotly.io import to_html
 
-from evolution import chain, documents
+from evolution import chain, documents, repair
 from evolution.archive import GENOMES, MEMORY
 from evolution.genomes import Store
 
@@ -29,6 +29,7 @@ def report(directory: Path) -> str:
         "lines": last.seq,
         "variants": [_row(one, baseline) for one in variants],
         "counts": _counts(variants),
+        "repairs": _repairs(variants),
         "champion": _row(champion, baseline) if champion else None,
         "won": _won(experiment, champion),
         "contests": experiment.get("contests") or (),
@@ -57,6 +58,16 @@ def _won(experiment: Document, champion: Document | None) -> Document | None:
 def _counts(variants: Sequence[Document]) -> list[tuple[str, int]]:
     statuses = [one["status"] for one in variants]
     return [(status.replace("_", " "), statuses.count(status)) for status in dict.fromkeys(sorted(statuses))]
+
+
+def _repairs(variants: Sequence[Document]) -> dict[str, Any]:
+    """See repair.tally."""
+    return repair.tally(
+        repair.Member(
+            one["id"], one["kind"], one["status"], next(iter(one["parents"]), None),
+            one["measured"]["perplexity"] is not None,
+        ) for one in variants
+    )
 
 
 def _patch(directory: Path, baseline: Document | None, champion: Document | None) -> str:

@@ -11,6 +11,7 @@ from darwin_web.pages.figures import change, claims, measured, perplexity_error
 from darwin_web.pages.health import health_of
 from darwin_web.pages.progress import progress_of
 from darwin_web.pages.scope import experiment_of, person
+from evolution import repair
 from evolution.genetics import evidence
 from evolution.models import Experiment, Status, Variant
 from review.queries import waiting
@@ -50,6 +51,7 @@ def state_of(experiment: Experiment) -> dict[str, Any]:
         "budget_usd": experiment.budget_usd,
         "llm_tokens": progress.tokens,
         "counts": progress.counts,
+        "repairs": repair.counted(variants),
         "best": best.as_json() if best else None,
         "baseline": baseline.number if baseline else None,
         "champion": experiment.champion.number if experiment.champion else None,

@@ -32,11 +32,13 @@ class Unusable(DarwinError):
 
 @dataclass(frozen=True)
 class Failure:
-    """Why the target of a brief does not train. `traceback` and `diff` are text of a variant: shown, never obeyed."""
+    """Why the target of a brief does not train. All but `reason` is text of a variant: shown, never obeyed."""
 
     reason: str
     traceback: str  # its last lines, of the training only; empty when it ran no code
     diff: str  # from the last code that worked
+    code: str = ""  # around the line that failed, numbered; empty where none is known
+    tried: Sequence[str] = ()  # earlier tries to mend it: what each changed, and how it ended
 
 
 @dataclass(frozen=True, kw_only=True)

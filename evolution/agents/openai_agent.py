@@ -58,6 +58,7 @@ def messages(brief: Brief, *, mode: str = writing.EDITS, instructions: str = "")
         user += (PROMPTS / "repair.md").read_text(encoding="utf-8").format(
             target=brief.target, reason=brief.failure.reason,
             traceback=brief.failure.traceback.strip() or "(none: the code was not run)", diff=brief.failure.diff,
+            code=brief.failure.code or "(not known)", tries=listed(brief.failure.tried),
         )
     return [{"role": "system", "content": rules(brief, mode, instructions)}, {"role": "user", "content": user}]
 

@@ -87,6 +87,11 @@ def test_the_state_counts_by_status_and_lists_every_variant(client: Client, demo
     assert state["variants"][2]["perplexity"] is None
 
 
+def test_the_state_says_how_many_broken_ideas_were_repaired(client: Client, demo: Experiment) -> None:
+    found = read(client, "experiment_state")["repairs"]
+    assert (found["tried"], found["share"], found["share_interval"]) == (0, None, None)
+
+
 def test_progress_grows_with_every_variant_that_ends(client: Client, demo: Experiment) -> None:
     Experiment.objects.update(population=6)
     before = read(client, "experiment_state")["progress"]

@@ -26,8 +26,9 @@ def checks(variant: Variant) -> list[tuple[str, bool]]:
 def test_good_code_passes_every_check_and_waits_for_the_sandbox(experiment: Experiment) -> None:
     variant = cast.mutation(experiment)
     assert screen(variant) == Status.SCREENED
-    assert checks(variant) == [("path gate", True), ("parse", True), ("names", True), ("allowed", True), ("new", True)]
-    assert experiment.events.filter(kind="check.done", variant=variant).count() == 5
+    names = "path gate", "parse", "change", "names", "allowed", "new"
+    assert checks(variant) == [(name, True) for name in names]
+    assert experiment.events.filter(kind="check.done", variant=variant).count() == 6
 
 
 def test_the_baseline_is_screened_too(experiment: Experiment) -> None:
@@ -65,8 +66,23 @@ def test_the_same_idea_again_is_a_duplicate_of_the_vetoed_one(experiment: Experi
 def test_a_comment_does_not_make_it_new(experiment: Experiment) -> None:
     screen(experiment.variants.get(number=0))
     variant = written(experiment, cast.MODEL + b"# improved\n")
+    stale = Variant.objects.get(pk=variant.pk)
     assert screen(variant) == Status.DUPLICATE
-    assert "v0" in variant.reason
+    assert variant.reason == "no change: v0 with other comments or layout"
+    assert screen(stale) == Status.DUPLICATE
+
+
+def test_code_that_nothing_uses_is_no_change(experiment: Experiment) -> None:
+    screen(experiment.variants.get(number=0))
+    variant = written(experiment, cast.MODEL + b"\n\ndef better() -> int:\n    return 1\n")
+    assert screen(variant) == Status.DUPLICATE
+    assert variant.reason == "no change: what it adds to v0 is used by nothing"
+
+
+def test_a_call_that_cannot_work_is_stillborn(experiment: Experiment) -> None:
+    variant = written(experiment, cast.MODEL.replace(b"Bigram(256)", b"Bigram(256, 4)"))
+    assert screen(variant) == Status.STILLBORN
+    assert "Bigram() takes 1 positional arguments, and is given 2" in variant.reason
 
 
 def test_screening_again_after_a_kill_repeats_nothing(experiment: Experiment) -> None:
@@ -74,7 +90,7 @@ def test_screening_again_after_a_kill_repeats_nothing(experiment: Experiment) ->
     stale = Variant.objects.get(pk=variant.pk)
     screen(variant)
     assert screen(stale) == Status.SCREENED
-    assert variant.checks.count() == 5
+    assert variant.checks.count() == 6
     assert variant.transitions.count() == 1
 
 

@@ -65,7 +65,53 @@ def test_it_is_tried_once(experiment: Experiment, agent: Scripted, broken: Varia
     advance(mended, S.STILLBORN, actor="test", reason="still broken")
     breed(experiment)
     assert experiment.variants.filter(kind=Kind.REPAIR).count() == 1
-    assert repair.counted(experiment.variants.all()) == {"failed": 1, "tried": 1, "repaired": 0}
+    found = repair.counted(experiment.variants.all())
+    assert (found["failed"], found["tried"], found["repaired"], found["share"]) == (1, 1, 0, 0.0)
+
+
+def test_the_next_try_begins_at_the_last_one_and_is_told_what_was_tried(
+    experiment: Experiment, agent: Scripted, broken: Variant
+) -> None:
+    Experiment.objects.filter(pk=experiment.pk).update(repair_tries=2)
+    experiment.refresh_from_db()
+    breed(experiment)
+    first = experiment.variants.get(kind=Kind.REPAIR)
+    breed(experiment)
+    assert experiment.variants.filter(kind=Kind.REPAIR).count() == 1  # it may still train
+    advance(first, S.STILLBORN, actor="test", reason="model.py:3: nm is not defined")
+    breed(experiment)
+    second = experiment.variants.filter(kind=Kind.REPAIR).last()
+    assert second is not None
+    assert second.parent == first
+    told = agent.briefs[-1].failure
+    assert told is not None
+    assert len(told.tried) == 1
+    assert "model.py:3: nm is not defined" in told.tried[0]
+    advance(second, S.STILLBORN, actor="test", reason="still broken")
+    breed(experiment)
+    assert experiment.variants.filter(kind=Kind.REPAIR).count() == 2
+    assert repair.tries(second) == repair.tries(broken) == 2
+    assert repair.counted(experiment.variants.all())["tried"] == 1  # one idea
+
+
+CODE = b"import torch\n\n\ndef main(run):\n    model = make()\n    return model\n"
+TRACE = (
+    'File "/harness/trainer/harness/inside/train.py", line 3, in _train\n'
+    'File "/genome/train.py", line 5, in main\nFile "/site/torch/nn.py", line 9, in forward\n'
+)
+
+
+@pytest.mark.parametrize(("traceback", "reason"), [(TRACE, "crashed"), ("", "train.py:5: make is not defined")])
+def test_the_code_around_the_failing_line_is_told(traceback: str, reason: str) -> None:
+    shown = repair.around({"train.py": CODE}, traceback, reason)
+    assert shown.splitlines()[0] == "train.py:"
+    assert ">    5     model = make()" in shown.splitlines()
+    assert "     6     return model" in shown.splitlines()
+
+
+@pytest.mark.parametrize("reason", ["crashed", "train.py:99: far away", "other.py:1: not there", "train.py:0: none"])
+def test_without_a_line_that_is_there_no_code_is_told(reason: str) -> None:
+    assert repair.around({"train.py": CODE}, "", reason) == ""
 
 
 @pytest.mark.parametrize("reply", [lambda count, brief: None, lambda count, brief: _unusable()])
@@ -82,7 +128,14 @@ def test_a_reply_in_vain_is_a_try_too(
 def test_what_trains_after_its_repair_is_counted(experiment: Experiment, agent: Scripted, broken: Variant) -> None:
     breed(experiment)
     cast.measured(experiment.variants.get(kind=Kind.REPAIR), 7.0)
-    assert repair.counted(experiment.variants.all()) == {"failed": 1, "tried": 1, "repaired": 1}
+    found = repair.counted(experiment.variants.all())
+    assert (found["failed"], found["tried"], found["repaired"], found["share"]) == (1, 1, 1, 1.0)
+    assert found["share_interval"] == pytest.approx([0.2065, 1.0], abs=1e-4)  # Wilson, 1 of 1
+
+
+def test_without_a_try_there_is_no_share(experiment: Experiment, agent: Scripted, broken: Variant) -> None:
+    found = repair.counted(experiment.variants.all())
+    assert (found["tried"], found["share"], found["share_interval"]) == (0, None, None)
 
 
 def test_the_operators_mend_nothing(

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.docker
 @pytest.fixture
 def campaign(stage: Stage, shakespeare: Path) -> Stage:
     """Generation 1 of three proposals: one helps, one crashes after the checks, one does not parse; then talk."""
-    late_crash = "if step > 40: raise RuntimeError('too late')\n        loss.backward()"
+    late_crash = "if step > 60: raise RuntimeError('too late')\n        loss.backward()"
     replies = stage.replies(
         reply("a larger learning rate", edit("learning_rate = 1.0", "learning_rate = 30.0")),
         reply("crash late", edit("loss.backward()", late_crash)),

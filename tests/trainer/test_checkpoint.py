@@ -2,9 +2,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import safetensors.numpy
 
 from trainer.contract import CONFIG_FILE, MODEL_FILE
+from trainer.harness.outside import checkpoint
 from trainer.harness.outside.checkpoint import BadCheckpoint, Uploads, config, parameters
 
 
@@ -115,3 +118,17 @@ def test_a_refused_pair_leaves_the_one_before(uploads: Uploads, tmp_path: Path) 
         save(uploads, content=b"not a model at all")
     assert (tmp_path / MODEL_FILE).read_bytes() == GOOD
     assert save(uploads)
+
+
+def test_the_same_tensors_are_the_same_whatever_the_header_says(tmp_path: Path) -> None:
+    weights = {"a": np.ones((2, 3), dtype=np.float32), "b": np.zeros(4, dtype=np.float32)}
+    one, other, changed = (tmp_path / name for name in ("one", "other", "changed"))
+    safetensors.numpy.save_file(weights, one)
+    safetensors.numpy.save_file(weights, other, metadata={"format": "pt"})
+    assert checkpoint.same_tensors(one, other)
+    safetensors.numpy.save_file({**weights, "b": np.full(4, 1e-30, dtype=np.float32)}, changed)
+    assert not checkpoint.same_tensors(one, changed)
+    safetensors.numpy.save_file({"a": weights["a"]}, changed)
+    assert not checkpoint.same_tensors(one, changed)
+    safetensors.numpy.save_file({**weights, "a": weights["a"].reshape(3, 2)}, changed)
+    assert not checkpoint.same_tensors(one, changed)

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from bench.patches import corpus
+from sandbox.models import Purpose
 from sandbox.outcome import Outcome
 from tests.trust.broken import BROKEN
 from tests.trust.cheat import Tried
@@ -12,7 +14,7 @@ from tests.trust.nursery import nursery
 from tests.trust.trials import held_to, trial
 
 # The tables, by the name of a test's parameter, with the fixtures that their function takes after the name.
-OF = {"cheat": ("twin",), "genome": ("built_in",), "broken": ()}
+OF = {"cheat": ("twin",), "genome": ("built_in",), "broken": (), "patch": (), "fine": ()}
 
 
 def cheat(name: str, twin: Outcome) -> Tried:
@@ -43,3 +45,19 @@ def broken(name: str) -> Outcome:
         if one.alone:
             return trial(one.made()).outcome
         return trial(one.made(), where=nursery(), below=nursery().folder).outcome
+
+
+def patch(name: str) -> Outcome:
+    """A check of the small built-in genome after the broken patch `name` of the corpus."""
+    return checked(next(one for one in corpus() if one.name == name).applied(built_in_files()))
+
+
+def fine(name: str) -> Outcome:
+    """A check of the honest genome `name`."""
+    return checked(HONEST[name]())
+
+
+def checked(files: Mapping[str, bytes]) -> Outcome:
+    """What the sandbox finds before anybody looks."""
+    one = nursery()
+    return trial(files, where=one, below=one.folder, purpose=Purpose.CHECK).outcome

@@ -7,6 +7,7 @@ into each other, so that no cheat is tried like this; server, scorer, client and
 import atexit
 import socket
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Mapping
@@ -124,6 +125,7 @@ class Nursery:
         self.folder = Path(self._temporary.name)
         self.folder.chmod(0o755)
         self.children: dict[str, Child] = {}
+        self._asking = threading.Lock()  # a text server reads its clock on a thread of its own
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
             listening.bind(str(self.folder / "control.sock"))
             (self.folder / "control.sock").chmod(0o666)
@@ -138,8 +140,9 @@ class Nursery:
         self._line.settimeout(120)
 
     def ask(self, **question: Any) -> dict[str, Any]:
-        send(self._line, question)
-        return receive(self._line)[0]
+        with self._asking:
+            send(self._line, question)
+            return receive(self._line)[0]
 
     def start(self, job: Job) -> Box:
         places = {GENOME_DIR: "DARWIN_GENOME", WEIGHTS_DIR: "DARWIN_WEIGHTS"}

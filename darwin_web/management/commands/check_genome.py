@@ -62,7 +62,7 @@ class Command(DarwinCommand):
         self._tell(Finding("training", trained, f"a few steps in {seconds:.1f} s" if trained else _why(outcome)))
         if trained:
             loss = outcome.numbers.get("val_loss")
-            judged = f"loss {loss:.2f} on training text, after almost no training" if loss else _why(outcome)
+            judged = f"loss {loss:.2f} on training text, after a few batches" if loss else _why(outcome)
             self._tell(Finding("judging", outcome.cause is None, judged))
         if outcome.cause is not None:
             raise SystemExit(VERDICT_CODES[outcome.verdict])

@@ -63,7 +63,16 @@ function figures(state) {
     figure("variants", `${all}`, null, [`${(counts.survived ?? 0)} survived`, `${counts.culled ?? 0} culled`]),
     figure("came to nothing", all ? percent(badTotal / all, 0) : null, null,
       bad.length ? bad.map(([name, number]) => `${number} ${name}`) : ["none failed, none vetoed"]),
+    ...repairs(state.repairs),
   ];
+}
+
+/** How many broken ideas train now, once one was tried to mend. */
+function repairs({ failed, tried, repaired, share, share_interval: interval }) {
+  if (!tried) return [];
+  return [figure("repaired", percent(share, 0), null,
+    [`${repaired} of ${tried} tried`, `${failed} failed`, `95 %: ${percent(interval[0], 0)} to ${percent(interval[1], 0)}`],
+    "Broken ideas that train now, of those given back to an agent. The interval is Wilson's, 95 %.")];
 }
 
 function against({ number, change }, { baseline }) {

@@ -6,7 +6,8 @@ two models that must not know of each other.)
 
 What is asked and answered (JSON headers):
 
-    {op: load}                                          {op: loaded} or {op: failed, error}
+    {op: load, first}                                   {op: loaded} or {op: failed, error}
+                                                        first: the weights a check began with, once it was asked
     {op: logits, shape: [B, T], start, stop, quick}     {shape, dtype} and float32 logits [B, stop − start, V']
         and uint16 tokens                               dtype: what the model's own logits were
     {op: flops, shape: [1, T]}                          {flops_per_token, parameters, low_precision}
@@ -19,6 +20,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import safetensors.torch  # noqa: F401 - for the genome, which will want it
@@ -28,7 +30,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from trainer.contract import MAX_PAYLOAD_BYTES, read_genome, receive, send
+from trainer.contract import FIRST, MAX_PAYLOAD_BYTES, read_genome, receive, send
 from trainer.harness.inside import places
 
 LOW_PRECISION = (torch.bfloat16, torch.float16)
@@ -45,7 +47,7 @@ def main() -> int:
         places.settle()
         device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
-            model = _load(device)
+            model = _load(device, places.weights())
         except BaseException as error:  # noqa: BLE001 - whatever a variant raises, SystemExit too, is the answer
             _print_traceback()
             send(connection, {"op": "failed", "error": places.last_line(error)})
@@ -53,13 +55,17 @@ def main() -> int:
         send(connection, {"op": "loaded"})
         while True:
             question, payload = receive(connection)
+            if question["op"] == "load":
+                model = _load(device, places.weights() / FIRST)
+                send(connection, {"op": "loaded"})
+                continue
             send(connection, *_answer(model, question, payload, device=device))
     return 0
 
 
-def _load(device: str) -> nn.Module:
+def _load(device: str, weights: Path) -> nn.Module:
     module, function = read_genome(places.genome()).load.split(":")
-    model = getattr(importlib.import_module(module), function)(places.weights(), device)
+    model = getattr(importlib.import_module(module), function)(weights, device)
     if not isinstance(model, nn.Module):
         raise TypeError(f"load must return a torch.nn.Module, not {type(model).__name__}")
     return model.eval()

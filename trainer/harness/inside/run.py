@@ -141,13 +141,24 @@ class Run:
         """Say why the training is over."""
         self._line.ask({"op": "failed", "error": error, "traceback": traceback})
 
+    def rehearsed(self, *, passed: bool | None, detail: str, seconds: float) -> None:
+        """Say how the genome did on fake tensors; only a check is asked. None: they cannot tell."""
+        self._line.ask({"op": "rehearsed", "passed": passed, "detail": detail, "seconds": seconds})
+
+    def save_first(self, folder: Path) -> None:
+        """Send the weights as they begin, which a check compares with those it ends with; nothing without them."""
+        if all((folder / name).is_file() for name in (MODEL_FILE, CONFIG_FILE)):
+            self._send_folder({"op": "save_first"}, folder)
+
     def _upload(self) -> None:
-        question = {"op": "save", "save": self._saves + 1}
+        self._send_folder({"op": "save", "save": self._saves + 1}, self.out)
+        self._saves, self._sent = self._saves + 1, self._on_disk()
+
+    def _send_folder(self, question: Mapping[str, Any], folder: Path) -> None:
         for name in (MODEL_FILE, CONFIG_FILE):
-            path = self.out / name
+            path = folder / name
             with path.open("rb") as file:
                 self._send_pieces(question, name, iter(lambda: file.read(CHUNK_BYTES), b""), size=path.stat().st_size)
-        self._saves, self._sent = self._saves + 1, self._on_disk()
 
     def _send(self, question: Mapping[str, Any], name: str, content: bytes) -> None:
         pieces = (memoryview(content)[at : at + CHUNK_BYTES] for at in range(0, len(content), CHUNK_BYTES))

@@ -25,8 +25,13 @@ def main() -> int:
     """Exit code 0 when `main(run)` returned and its checkpoint was sent, otherwise 1."""
     places.settle()
     run = Run(Line(places.socket()), out=places.out(), rank=int(os.environ.get("RANK", "0")))
+    return conclude(run, places.genome())
+
+
+def conclude(run: Run, genome: Path) -> int:
+    """Train, and say outside how it ended; the exit code."""
     try:
-        _train(run, places.genome())
+        _train(run, genome)
     except BaseException as error:  # noqa: BLE001 - whatever a variant raises, SystemExit too, is told outside
         text = traceback.format_exc()
         print(text, file=sys.stderr, flush=True)  # noqa: T201
@@ -35,12 +40,17 @@ def main() -> int:
     return 0
 
 
-def _train(run: Run, genome: Path) -> None:
+def entry_of(genome: Path) -> str:
+    """module:function of the training."""
     entry = read_genome(genome).entry
     if entry is None:
         raise GenomeError("[train] command is not supported yet: give an entry = \"module:function\" instead")
-    module, function = entry.split(":")
-    _seed(run.seed)
+    return entry
+
+
+def _train(run: Run, genome: Path) -> None:
+    module, function = entry_of(genome).split(":")
+    seed(run.seed)
     try:
         getattr(importlib.import_module(module), function)(run)
     except SystemExit as error:
@@ -49,11 +59,11 @@ def _train(run: Run, genome: Path) -> None:
     run.finish()
 
 
-def _seed(seed: int) -> None:
+def seed(number: int) -> None:
     """For genomes that draw from the global generators: the same seed and budget give the same number."""
-    random.seed(seed)
-    numpy.random.seed(seed % (1 << 32))
-    torch.manual_seed(seed)
+    random.seed(number)
+    numpy.random.seed(number % (1 << 32))
+    torch.manual_seed(number)
 
 
 if __name__ == "__main__":

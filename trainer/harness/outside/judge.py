@@ -105,6 +105,12 @@ class Asker:
         with _loading():
             self._send({"op": "load"})
 
+    def load_first(self, seconds: float) -> None:
+        """Tell it to load the weights a check began with instead, and wait; AskerFailed(LOAD_FAILED) when it cannot."""
+        with _loading():
+            self._send({"op": "load", "first": True})
+        self.wait_loaded(seconds)
+
     def wait_loaded(self, seconds: float) -> None:
         """Return when the model is loaded; AskerFailed(LOAD_FAILED) when it is not."""
         with _loading():

@@ -150,6 +150,21 @@ def judge(
     return replace(found, seconds=time.monotonic() - started)
 
 
+def loss(asker: Asker, *, windows: Tokens, token_bytes: Floats) -> float | None:
+    """Nats per token of the model behind `asker` on `windows` [W, T + 1]; None where it gives no number."""
+    case = _Case(asker, asker, windows=windows, token_bytes=token_bytes, rng=np.random.default_rng(0), look=_nothing)
+    try:
+        columns = case._columns(asker.logits(windows[:1, :-1]))
+        found = -float(case._nats(asker, np.arange(len(windows)), [ROWS] * len(windows), columns).mean())
+    except (AskerFailed, NotFinite, _Refused):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def _nothing() -> None:
+    """Nobody waits."""
+
+
 class _Case:
     """One model before the judge. Its questions, in the order in which they are asked."""
 

@@ -14,6 +14,8 @@ connection, and changes nothing. Requests (JSON headers) and their replies:
     {op: save, save, file, size, offset} and a chunk of the file: {} or {error}
     {op: save_state, state, number, file, size, offset}
                                          and a chunk of the file: {} or {error}
+    {op: rehearsed, passed, detail, seconds}   {}, in a check, once
+    {op: save_first, file, size, offset} and a chunk of the file, in a check: {} or {error}
     {op: load_state, file, offset}       {size} and a chunk of the file; {none: true} without a saved state
     {op: done}, {op: failed, error, traceback}   {} once the runner has read the clocks of the container
 """
@@ -30,12 +32,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.contract import CONFIG_FILE, MODEL_FILE, SAVE_SECONDS, Closed, Malformed
+from trainer.contract import CONFIG_FILE, FIRST, MODEL_FILE, SAVE_SECONDS, Closed, Malformed
 from trainer.harness.outside import state
 from trainer.harness.outside.checkpoint import BadCheckpoint, Uploads
 from trainer.harness.outside.listener import MAX_CONNECTIONS, Connection, Listener
 from trainer.harness.outside.reports import Report, Reports, clean
-from trainer.harness.outside.state import Opened, Phase, Saved
+from trainer.harness.outside.state import Mark, Opened, Phase, Rehearsal, Saved
 from trainer.harness.outside.stream import Stream
 
 __all__ = ["Budget", "Progress", "Report", "TextServer"]
@@ -49,16 +51,20 @@ MAX_REQUEST_BYTES = 8 << 20  # a chunk of a checkpoint
 CHUNK_BYTES = 4 << 20  # of a saved state, on its way back
 AHEAD = 4  # batches that one rank may be before another
 MAX_ERROR, MAX_TRACEBACK = 500, 4096
+MAX_REHEARSAL_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a training may use; it ends with the first that is used up. `batches` is for smoke checks, which end early
-    but are told the full budget in tokens."""
+    """What a training may use; it ends with the first that is used up. `batches` is for checks, which end early but are
+    told the full budget in tokens: after so many, or after `check_seconds` once `few` and `steady` more were served."""
 
     tokens: int | None
     seconds: float | None = None
     batches: int | None = None
+    few: int = 8
+    steady: int = 4  # what the pace is read from, at least
+    check_seconds: float = 20.0
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,9 @@ class Progress:
     `seconds` goes from the first text (a batch, or a look at validation text) to the end of the budget (or of the
     training); `saved_seconds` from the first text to the last complete save; `held_seconds` from the start of the first
     server to now; `warm_seconds` from the first run.warmup to the first text. `_at` is seconds since 1970.
+
+    In a check `few` is where it was after its first few batches, `steady_tokens` and `steady_device_seconds` are what
+    it used from there to the last, and `rehearsal` how it did on fake tensors.
     """
 
     phase: Phase
@@ -89,6 +98,10 @@ class Progress:
     refused: str  # why its last save was refused, empty when it was not
     error: str
     traceback: str
+    few: Mark | None = None
+    steady_tokens: int | None = None
+    steady_device_seconds: float | None = None
+    rehearsal: Rehearsal | None = None
 
 
 class TextServer:
@@ -142,6 +155,8 @@ class TextServer:
             "save": self._save, "save_state": self._save_state, "load_state": self._load_state,
             "done": self._done, "failed": self._failed,
         }
+        if budget.batches is not None:
+            self._verbs.update(rehearsed=self._rehearsed, save_first=self._save_first)
 
     def start(self) -> None:
         """Listen, on threads of its own."""
@@ -189,6 +204,7 @@ class TextServer:
             if self._broken is not None:
                 raise self._broken
             now = self._state
+            few, last = now.few, now.last
             return Progress(
                 phase=now.phase,
                 tokens=now.tokens,
@@ -209,6 +225,10 @@ class TextServer:
                 refused=now.refused,
                 error=now.error,
                 traceback=now.traceback,
+                few=now.few,
+                steady_tokens=last.tokens - few.tokens if few and last else None,
+                steady_device_seconds=last.device_seconds - few.device_seconds if few and last else None,
+                rehearsal=now.rehearsal,
             )
 
     # --- one connection ---------------------------------------------------------------------------------------------
@@ -276,7 +296,10 @@ class TextServer:
             raise Malformed("a batch out of order")
         if batch is None:
             self._start_clock()
-            if now.phase == "saving" or self._used_up(shape):
+            over = now.phase == "saving" or self._used_up(shape)
+            if self._budget.batches is not None and (over or now.batches == self._budget.few):
+                self._mark()
+            if over:
                 return self._end()
             if number - min(map(self._last, range(self._world))) > AHEAD:
                 return {"wait": True}, b""
@@ -310,8 +333,20 @@ class TextServer:
         return (
             (tokens is not None and self._state.tokens + self._world * shape[0] * shape[1] > tokens)
             or (seconds is not None and self._seconds() >= seconds)
-            or (batches is not None and self._state.batches >= batches)
+            or (batches is not None and (self._state.batches >= batches or self._has_checked_long()))
         )
+
+    def _has_checked_long(self) -> bool:
+        least = self._budget.few + self._budget.steady
+        return self._state.batches >= least and self._seconds() >= self._budget.check_seconds
+
+    def _mark(self) -> None:
+        """Note where a check is when it asks for text after its first few batches, and after its last."""
+        now = self._state
+        if now.phase != "training" or now.batches < self._budget.few:
+            return
+        mark = Mark(tokens=now.tokens, seconds=self._seconds(), device_seconds=self._device_seconds())
+        now.few, now.last = now.few or mark, mark
 
     def _end(self) -> "Reply":
         """The budget is used up: the clock stops, and what is left is time to save."""
@@ -409,6 +444,29 @@ class TextServer:
             now.save, now.refused = number, ""
             since = self._held_so_far() - now.started_held_seconds
             now.saved_seconds = now.carried_seconds + since if now.started_at else None
+        return {}, b""
+
+    def _rehearsed(self, message: Mapping[str, Any], payload: bytearray) -> "Reply":
+        passed, seconds = message.get("passed"), message.get("seconds")
+        if not isinstance(seconds, int | float) or not 0 <= seconds < MAX_REHEARSAL_SECONDS:
+            raise Malformed("a rehearsal that is none")
+        if self._state.rehearsal is None and not self._state.batches:
+            detail = str(message.get("detail", ""))[:MAX_ERROR]
+            self._state.rehearsal = Rehearsal(passed if passed in (True, False) else None, detail, float(seconds))
+        return {}, b""
+
+    def _save_first(self, message: Mapping[str, Any], payload: bytearray) -> "Reply":
+        size, offset, name = _natural(message, "size"), _natural(message, "offset"), message.get("file")
+        if not isinstance(name, str):
+            raise Malformed("a first save that is none")
+        if self._state.batches:
+            return {}, b""  # a second container of one check: the first weights are here
+        folder = self._folder / FIRST
+        folder.mkdir(exist_ok=True)
+        try:
+            Uploads(folder, max_bytes=self._max_bytes).write(name, payload, offset=offset, size=size)
+        except BadCheckpoint as error:
+            return {"error": str(error)}, b""
         return {}, b""
 
     def _save_state(self, message: Mapping[str, Any], payload: bytearray) -> "Reply":

@@ -32,6 +32,24 @@ class Saved:
 
 
 @dataclass
+class Mark:
+    """Where a check was at one moment. Both seconds begin before the first text."""
+
+    tokens: int
+    seconds: float
+    device_seconds: float
+
+
+@dataclass
+class Rehearsal:
+    """How a genome did on fake tensors, by what its container says. None: they could not tell."""
+
+    passed: bool | None
+    detail: str
+    seconds: float
+
+
+@dataclass
 class State:
     """Where one training is. Times ending in `_at` are seconds since 1970; the other seconds are those of Progress."""
 
@@ -60,6 +78,9 @@ class State:
     resumed: bool = False  # this container goes on from `saved`
     carried_seconds: float = 0.0  # of the containers before this one, up to `saved`
     carried_device_seconds: float = 0.0  # likewise
+    few: Mark | None = None  # of a check: after its first few batches
+    last: Mark | None = None  # and at the last request for one
+    rehearsal: Rehearsal | None = None
 
 
 def folder_of(folder: Path, save: int) -> Path:
@@ -91,6 +112,8 @@ def read(folder: Path) -> State:
     state = State(**{name: value for name, value in values.items() if name in known})
     state.opened = [Opened(**{**one, "shape": tuple(one["shape"])}) for one in values.get("opened", [])]
     state.saved = Saved(**values["saved"]) if values.get("saved") else None
+    for name, made in (("few", Mark), ("last", Mark), ("rehearsal", Rehearsal)):
+        setattr(state, name, made(**values[name]) if values.get(name) else None)
     return state
 
 
