@@ -36,8 +36,11 @@ KNOBS = {
 }
 
 
-def turned(module: cst.Module, pattern: str, turn: Turn) -> cst.Module | None:
-    """`module` with every number set under a name that matches `pattern` turned; None when that changes nothing."""
+def turned(module: cst.Module, pattern: str, turn: Turn, *, digits: int = 2) -> cst.Module | None:
+    """`module` with every number set under a name that matches `pattern` turned; None when that changes nothing.
+
+    New numbers are written with so many `digits` that count.
+    """
     name = re.compile(pattern, re.IGNORECASE)
     pairs: list[tuple[cst.CSTNode, tree.Replacement]] = []
     for node in tree.walk(module):
@@ -45,7 +48,7 @@ def turned(module: cst.Module, pattern: str, turn: Turn) -> cst.Module | None:
         value = _value(number) if number else None
         new = turn(value) if value is not None else None
         if number is not None and value is not None and new is not None and new != value:
-            pairs.append((number, tree.expression(_written(new, tree.code(number)))))
+            pairs.append((number, tree.expression(_written(new, tree.code(number), digits))))
     return tree.exchange(module, *pairs) if pairs else None
 
 
@@ -70,15 +73,15 @@ def _value(number: cst.BaseExpression) -> float | None:
     return float(number.evaluated_value) if isinstance(number, cst.Integer | cst.Float) else None
 
 
-def _written(value: float, like: str) -> str:
-    """`value` to two digits, in the way of the number it replaces: 12, 0.1 or 1e-3."""
+def _written(value: float, like: str, digits: int) -> str:
+    """`value` in the way of the number it replaces: 12, 0.1 or 1e-3."""
     if re.fullmatch(r"[\d_]+", like):
         return str(round(value))
-    rounded = float(f"{value:.2g}")
+    rounded = float(f"{value:.{digits}g}")
     if "e" not in like.lower() or rounded == 0:
         return repr(rounded) if rounded >= 1e-4 or rounded == 0 else f"{rounded:g}"
     power = math.floor(math.log10(rounded) + 1e-12)
-    return f"{rounded / 10.0**power:.2g}e{power}"
+    return f"{rounded / 10.0**power:.{digits}g}e{power}"
 
 
 def scaling(knob: Knob, factor: float) -> Apply:
