@@ -85,17 +85,17 @@ class Row:
         return sum(known) / len(known) if known else None
 
     @property
-    def reason(self) -> str:
-        """Why a trial of it has no number."""
-        return next((pair.trial.reason for pair in self.pairs if pair.trial.verdict != "measured"), "")
+    def lost(self) -> Trial | None:
+        """The first trial of it that has no number."""
+        return next((pair.trial for pair in self.pairs if pair.trial.verdict != "measured"), None)
 
     @property
     def verdict(self) -> str:
         """What can be said with 95 % confidence, for this operator by itself."""
         if not self.pairs:
             return "not run"
-        if self.reason:
-            return "failed" if self.pairs[0].trial.verdict == "failed" else "rejected"
+        if self.lost is not None:
+            return self.lost.verdict
         found = self.interval
         if found is None:
             return "one seed"
@@ -146,7 +146,7 @@ def _bench(given: argparse.Namespace) -> int:
                 print(line, file=sys.stderr, flush=True)
     rows = [row(ledger, name, baseline, changed, seeds=given.seeds) for name in changed]
     print(table(rows))
-    return 1 if any(one.reason for one in rows) else 0
+    return 1 if any(one.lost for one in rows) else 0
 
 
 def _results(given: Path | None) -> Path:
@@ -208,7 +208,7 @@ def table(rows: Sequence[Row]) -> str:
     ordered = sorted(rows, key=lambda one: one.interval.value if one.interval else math.inf)
     heads = ["operator", "pairs", "Δ loss, nats", "95 % interval", "perplexity", "device time", "verdict"]
     lines = [heads, ["---"] * len(heads), *(_cells(one) for one in ordered)]
-    reasons = [f"{one.operator}: {one.reason}" for one in ordered if one.reason]
+    reasons = [f"{one.operator}: {one.lost.reason}" for one in ordered if one.lost]
     return "\n".join([*("| " + " | ".join(line) + " |" for line in lines), *reasons])
 
 

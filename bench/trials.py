@@ -1,4 +1,4 @@
-"""Trials that a benchmark asks for once and keeps: a genome, a seed, a budget, and what came out, one JSON line each."""
+"""Trials that a benchmark asks for once and keeps: a genome, a seed, a budget, and what came of it."""
 
 import hashlib
 import json

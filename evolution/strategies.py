@@ -4,6 +4,7 @@ from random import Random
 
 from evolution.agents import BUILTIN, OPENAI
 from evolution.models import Experiment, Mode, Strategy
+from evolution.options import MODES
 from evolution.rounds import Round
 
 DEFAULT = "default"
@@ -16,7 +17,7 @@ def of(experiment: Experiment) -> list[Strategy]:
         experiment=experiment, name=DEFAULT,
         defaults={
             "provider": experiment.agent,
-            "mode": Mode.OPERATORS if experiment.agent == BUILTIN else Mode.EDITS,
+            "mode": Mode.OPERATORS if experiment.agent == BUILTIN else MODES.get(experiment.preset, Mode.EDITS),
         },
     )[0]]
 

@@ -108,7 +108,7 @@ OPERATORS = (
     Operator(
         name="stable_then_root",
         title="Stable learning rate, then a fall by the root",
-        hypothesis="A fall that is steep at first and flat at its end has more steps at small rates than a straight one.",
+        hypothesis="A fall that is steep at first has more steps at small rates than a straight one.",
         rationale="Hägele et al., Scaling Laws and Compute-Optimal Training Beyond Fixed Training Durations (2024), "
         "section 3: 1 - sqrt is the best of the shapes they try.",
         expected="Perplexity the same or slightly lower than with a straight fall; MFU unchanged.",
