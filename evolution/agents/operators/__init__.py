@@ -3,7 +3,7 @@
 Only `python -m evolution.syntax` imports this: code that nobody has read yet is parsed here, in a process with limits.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from random import Random
 from typing import Any
 
@@ -13,18 +13,21 @@ from evolution.agents.operators.catalogue import CATALOGUE, named
 from evolution.agents.operators.numbers import random_names
 from evolution.agents.operators.operator import Operator
 
-RANDOM_NAMES = 20  # knobs with random factors, asked when the catalogue is used up
+RANDOM_NAMES = 20  # numbers with random factors
+NUMERIC_SHARE = 0.25  # so often a number is asked for in front of an operator of the catalogue
 
 
 def operate(payload: Mapping[str, Any]) -> dict[str, Any]:
     """{"files": {path: text}, "editable": [path], "seed", and "operator" or "tried"} -> what the operator made of it.
 
     With "operator" that one is asked; without, they are drawn with the seed, those in "tried" left out, until one fits:
-    first from the catalogue, then knobs with random factors. The reply is {"operator", "files": {changed path: new
+    from the catalogue, and now and then a number with a random factor. The reply is {"operator", "files": {changed path: new
     text}, "title", "hypothesis", "rationale", "expected"}, or {"declined": true}.
     """
     modules, seed = parsed(payload), payload["seed"]
-    names = [payload["operator"]] if "operator" in payload else drawn(seed, tried=frozenset(payload["tried"]))
+    names = [payload["operator"]] if "operator" in payload else drawn(
+        seed, tried=frozenset(payload["tried"]), modules=modules.values()
+    )
     for operator in map(named, names):
         if changed := applied(operator, modules, seed=seed):
             words = {key: getattr(operator, key) for key in ("title", "hypothesis", "rationale", "expected")}
@@ -38,11 +41,15 @@ def fitting(payload: Mapping[str, Any]) -> dict[str, Any]:
     return {"fits": [name for name, one in CATALOGUE.items() if applied(one, modules, seed=payload["seed"])]}
 
 
-def drawn(seed: int, *, tried: frozenset[str]) -> list[str]:
-    """Untried names in the order in which they are asked: the catalogue shuffled, then knobs with random factors."""
+def drawn(seed: int, *, tried: frozenset[str], modules: Iterable[cst.Module] = ()) -> list[str]:
+    """Untried names in the order in which they are asked: the catalogue shuffled, random factors strewn among it."""
     rng = Random(seed)  # noqa: S311 not for secrets
-    names = rng.sample(sorted(CATALOGUE), len(CATALOGUE)) + random_names(rng, RANDOM_NAMES)
-    return [name for name in names if name not in tried]
+    named, numeric = rng.sample(sorted(CATALOGUE), len(CATALOGUE)), random_names(rng, RANDOM_NAMES, modules)
+    names = []
+    for name in named:
+        names += [numeric.pop()] if numeric and rng.random() < NUMERIC_SHARE else []
+        names.append(name)
+    return [name for name in names + numeric if name not in tried]
 
 
 def parsed(payload: Mapping[str, Any]) -> dict[str, cst.Module]:

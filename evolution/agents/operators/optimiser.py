@@ -12,14 +12,15 @@ MUON = '''
 class Muon({torch}.optim.AdamW):
     """AdamW, except that matrices inside the blocks take orthogonalised steps (Jordan et al. 2024).
 
-    Their learning rate is 20 times that of AdamW: 0.02 where AdamW takes 1e-3.
+    Their learning rate is 20 times that of AdamW: 0.02 where AdamW takes 1e-3. Their direction turns slowly, and
+    finding it is what costs, so it is kept for some steps.
     """
 
-    def __init__(self, parameters, *, model, momentum=0.95, **settings):
+    def __init__(self, parameters, *, model, momentum=0.95, stretch=20.0, refresh=2, **settings):
         super().__init__(parameters, **settings)
         stacks = [part for part in model.modules() if isinstance(part, ({nn}.ModuleList, {nn}.Sequential))]
         self.matrices = {{p for stack in stacks for p in stack.parameters() if p.ndim == 2}}
-        self.momentum = momentum
+        self.momentum, self.stretch, self.refresh = momentum, stretch, refresh
 
     @{torch}.no_grad()
     def step(self, closure=None):
@@ -35,10 +36,11 @@ class Muon({torch}.optim.AdamW):
         if not state:
             state["momentum"], state["age"] = {torch}.zeros_like(p), 0
         state["momentum"].lerp_(p.grad, 1 - self.momentum)
-        if state["age"] % 2 == 0:  # the direction turns slowly, and finding it is what costs
+        if state["age"] % self.refresh == 0:
             state["update"] = orthogonal(p.grad.lerp(state["momentum"], self.momentum))
         state["age"] += 1
-        p.mul_(1 - lr * weight_decay).add_(state["update"], alpha=-20 * lr * max(1, p.size(0) / p.size(1)) ** 0.5)
+        rate = self.stretch * lr * max(1, p.size(0) / p.size(1)) ** 0.5
+        p.mul_(1 - lr * weight_decay).add_(state["update"], alpha=-rate)
 '''
 
 ORTHOGONAL = '''

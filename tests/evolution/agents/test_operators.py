@@ -1,15 +1,18 @@
 """Every built-in operator, on every code tree we have, and on code which another operator changed before."""
 
+import ast
 import difflib
 import itertools
 from random import Random
+from typing import Any
 
 import libcst as cst
 import pytest
+import torch
 
-from evolution.agents.operators import applied, fitting, operate, parsed
+from evolution.agents.operators import applied, drawn, fitting, operate, parsed
 from evolution.agents.operators.catalogue import CATALOGUE, named
-from evolution.agents.operators.numbers import random_names
+from evolution.agents.operators.numbers import constants, random_names
 from evolution.confined import Unparsable, confined
 from evolution.syntax import check
 from tests.evolution.agents.conftest import texts
@@ -124,6 +127,53 @@ def test_random_factors_are_the_same_for_the_same_seed_and_are_real_operators() 
     names = random_names(Random(3), 8)
     assert names == random_names(Random(3), 8)
     assert all(named(name).name == name for name in names)
+
+
+def test_numbers_are_strewn_among_the_catalogue_and_the_same_for_the_same_seed() -> None:
+    first = [drawn(seed, tried=frozenset())[:12] for seed in range(20)]
+    assert first == [drawn(seed, tried=frozenset())[:12] for seed in range(20)]
+    numeric = [name for names in first for name in names if name not in CATALOGUE]
+    assert 0.1 < len(numeric) / 240 < 0.35
+    assert "muon" not in drawn(1, tried=frozenset({"muon"}))
+
+
+@pytest.mark.parametrize(("name", "old", "new"), [
+    ("SCALE_x1.5", "SCALE = 20.0", "SCALE = 30.0"),
+    ("momentum_x2", "def f(momentum=0.95): pass", "def f(momentum=0.9): pass"),
+    ("steps_x0.6", "steps: int = 5", "steps: int = 3"),
+    ("steps_x0.1", "steps: int = 5", "steps: int = 1"),
+    ("width_x1.3", "P = dict(width=128)", "P = dict(width=160)"),
+])
+def test_any_number_that_has_a_name_can_be_turned(name: str, old: str, new: str) -> None:
+    assert after(name, {"a.py": old + "\n"}) == {"a.py": new + "\n"}
+
+
+def test_numbers_that_are_no_part_of_a_recipe_are_left_alone() -> None:
+    files = {"a.py": "CONTEXT = 64\nREPORT_EVERY = 10\nSEED = 3\nheads = 4\nRATE = 0.5\nx = f(dim=2, on=1, off=0.0)\n"}
+    [module] = parsed({"files": files, "editable": list(files)}).values()
+    assert constants(module) == {"RATE"}
+    assert named("learning_rate_x2").name == "learning_rate_x2"
+    with pytest.raises(KeyError):
+        named("CONTEXT_x2")
+
+
+def test_numbers_that_an_operator_brought_can_be_turned_in_their_turn() -> None:
+    files = {**texts("builtin"), **after("muon", texts("builtin"))}
+    modules = parsed({"files": files, "editable": list(files)})
+    names = {name.rpartition("_x")[0] for name in random_names(Random(1), 200, modules.values())}
+    assert {"momentum", "stretch", "refresh", "steps"} <= names
+
+
+def test_embeddings_of_several_tokens_never_see_a_later_one() -> None:
+    for name, function in (("bigram_embedding", "pairs"), ("trigram_embedding", "triples")):
+        scope: dict[str, Any] = {"F": torch.nn.functional}
+        source = after(name, texts("builtin"))["model.py"]
+        [node] = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and node.name == function]
+        exec(ast.unparse(node), scope)  # our own text
+        tokens = torch.randint(0, 256, (2, 9))
+        whole = scope[function](tokens, 4096)
+        assert all(torch.equal(scope[function](tokens[:, :n], 4096), whole[:, :n]) for n in range(1, 9))
+        assert whole.max() < 4096
 
 
 def test_an_unknown_operator_is_an_error() -> None:
