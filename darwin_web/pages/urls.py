@@ -1,6 +1,6 @@
 from django.urls import URLPattern, path, re_path
 
-from darwin_web.pages import curves, experiment, lineage, machine, new, overview, state, variant
+from darwin_web.pages import curves, experiment, lineage, machine, new, overview, propose, state, variant
 
 urlpatterns: list[URLPattern] = [
     path("", overview.overview, name="overview"),
@@ -14,6 +14,7 @@ urlpatterns: list[URLPattern] = [
     ),
     path("experiments/<slug:slug>/state/", state.experiment_state, name="experiment_state"),
     path("experiments/<slug:slug>/curves/", curves.experiment_curves, name="experiment_curves"),
+    path("experiments/<slug:slug>/propose/", propose.propose, name="propose"),
     path("experiments/<slug:slug>/lineage/", lineage.lineage, name="lineage"),
     path("experiments/<slug:slug>/lineage/data/", lineage.lineage_data, name="lineage_data"),
     path("experiments/<slug:slug>/variants/<int:number>/", variant.variant, name="variant"),

@@ -21,8 +21,8 @@ def operate(payload: Mapping[str, Any]) -> dict[str, Any]:
     """{"files": {path: text}, "editable": [path], "seed", and "operator" or "tried"} -> what the operator made of it.
 
     With "operator" that one is asked; without, they are drawn with the seed, those in "tried" left out, until one fits:
-    from the catalogue, and now and then a number with a random factor. The reply is {"operator", "files": {changed path: new
-    text}, "title", "hypothesis", "rationale", "expected"}, or {"declined": true}.
+    from the catalogue, and now and then a number with a random factor. The reply is {"operator", "files": {changed
+    path: new text}, "title", "hypothesis", "rationale", "expected"}, or {"declined": true}.
     """
     modules, seed = parsed(payload), payload["seed"]
     names = [payload["operator"]] if "operator" in payload else drawn(

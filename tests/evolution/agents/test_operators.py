@@ -168,7 +168,8 @@ def test_embeddings_of_several_tokens_never_see_a_later_one() -> None:
     for name, function in (("bigram_embedding", "pairs"), ("trigram_embedding", "triples")):
         scope: dict[str, Any] = {"F": torch.nn.functional}
         source = after(name, texts("builtin"))["model.py"]
-        [node] = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and node.name == function]
+        functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
+        [node] = [node for node in functions if node.name == function]
         exec(ast.unparse(node), scope)  # our own text
         tokens = torch.randint(0, 256, (2, 9))
         whole = scope[function](tokens, 4096)
