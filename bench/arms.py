@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -110,6 +110,7 @@ def tuned(setting: Setting) -> Spent:
 ARMS: dict[str, Arm] = {
     "darwin": darwin, "paper": paper, "best-of-n": best_of_n, "optuna": tuned, "no-memory": no_memory,
 }
+EVOLVING = frozenset({"darwin", "paper", "no-memory"})
 NEEDS_MODEL = frozenset({"no-memory"})
 
 
@@ -124,7 +125,7 @@ def sampled(baseline: Files, rng: Random) -> Files:
     return files
 
 
-def _kept(setting: Setting, done: list[tuple[Files, Trial]]) -> Spent:
+def _kept(setting: Setting, done: Sequence[tuple[Files, Trial]]) -> Spent:
     """What an arm spent whose trials are in the ledger."""
     baseline = setting.ledger.trial(setting.baseline, seed=setting.seed)
     measured = [(trial.loss, at) for at, (_, trial) in enumerate(done) if trial.loss is not None]
@@ -143,7 +144,7 @@ def _kept(setting: Setting, done: list[tuple[Files, Trial]]) -> Spent:
 def _evolved(setting: Setting, arm: str, options: list[str]) -> Spent:
     """An experiment of the product, run to its end by `manage.py evolve`; goes on with one that was interrupted."""
     name = f"bench-{setting.name}-{arm}-{setting.seed}"
-    population = max(1, setting.trials // GENERATIONS)
+    population = setting.trials // GENERATIONS
     began = time.monotonic()
     child = subprocess.run(
         [sys.executable, str(ROOT / "manage.py"), "evolve", name, "--review", "auto", "--confirm", "0",
@@ -160,7 +161,7 @@ def _evolved(setting: Setting, arm: str, options: list[str]) -> Spent:
 
 
 def _spent(experiment: Experiment, *, fallback: float) -> Spent:
-    bred = experiment.variants.exclude(pk=experiment.baseline_id)
+    bred = experiment.variants.exclude(kind=Kind.BASELINE)
     trained = TrialRow.objects.filter(variant__in=bred, purpose=Purpose.SCORE)
     best = contests.leader(experiment) or experiment.baseline
     assert best is not None  # it finished

@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "darwin_web.settings")
 django.setup()
 
-from bench.arms import ARMS, GENERATIONS, NEEDS_MODEL, Arm, Files, Setting, Spent  # noqa: E402 Django comes first
+from bench.arms import ARMS, EVOLVING, GENERATIONS, NEEDS_MODEL, Arm, Files, Setting, Spent  # noqa: E402 Django comes first
 from bench.recipes import BUILTIN  # noqa: E402
 from bench.trials import Budget, Ledger, Trial, lay_out  # noqa: E402
 from darwin_web.management.base import migrate  # noqa: E402
@@ -120,10 +120,10 @@ def _bench(given: argparse.Namespace) -> int:
 
 
 def _check(given: argparse.Namespace) -> None:
-    if given.trials < GENERATIONS or given.tokens < 768 or given.repeat < 1 or given.confirm < 1:
-        raise BadInput(
-            f"Give --trials at least {GENERATIONS}, --tokens at least 768, --repeat and --confirm at least 1."
-        )
+    if given.trials < 1 or given.tokens < 768 or given.repeat < 1 or given.confirm < 1:
+        raise BadInput("Give --trials, --repeat and --confirm at least 1, and --tokens at least 768: one iteration.")
+    if given.trials % GENERATIONS and EVOLVING & set(_chosen(given)):
+        raise BadInput(f"Arms that evolve have {GENERATIONS} generations: give --trials a multiple of {GENERATIONS}.")
     needy = [arm for arm in given.arms or () if arm in NEEDS_MODEL]
     if needy and given.agent == "builtin":
         raise BadInput(f"{needy[0]} needs a language model: built-in operators read no memory. Give --agent openai.")

@@ -11,7 +11,8 @@ import pytest
 from bench import arms, constants, evolution, trials
 from bench.arms import Setting, Spent
 from bench.constants import CONSTANTS
-from bench.evolution import BUILTIN, Result
+from bench.evolution import Result
+from bench.recipes import BUILTIN
 from bench.trials import Budget, Ledger, Trial
 from evolution.agents.operators import operate
 from evolution.genomes import read_directory
@@ -137,13 +138,15 @@ def test_the_arm_with_the_largest_gain_comes_first_whoever_it_is() -> None:
     assert [line.split("|")[1].strip() for line in lines[2:]] == ["optuna", "darwin"]
 
 
-@pytest.mark.parametrize("arguments", [["--trials", "1"], ["--repeat", "0"], ["--arms", "no-memory"]])
+@pytest.mark.parametrize("arguments", [
+    ["--trials", "6"], ["--arms", "optuna", "--trials", "0"], ["--repeat", "0"], ["--arms", "no-memory"],
+])
 def test_bad_input_is_one_sentence_and_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert evolution.main(arguments) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
-@pytest.mark.docker
+@pytest.mark.bubblewrap
 @pytest.mark.django_db
 def test_the_bench_runs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -152,11 +155,11 @@ def test_the_bench_runs(
     data = tmp_path / "text"
     data.write_text("".join(f"{n * n % 9973} is what {n} times {n} leaves of 9973.\n" for n in range(4000)))
     shared = [
-        "--arms", "optuna", "--data", str(data), "--tokens", "2304", "--trials", "4", "--repeat", "1", "--confirm", "1",
-        "--results", str(tmp_path / "results"), "--json",
+        "--arms", "optuna", "--data", str(data), "--tokens", "2304", "--trials", "1", "--repeat", "1", "--confirm", "1",
+        "--sandbox", "bubblewrap", "--results", str(tmp_path / "results"), "--json",
     ]
     assert evolution.main(shared) == 0
     told = json.loads(capsys.readouterr().out)
     [found] = told["results"]
-    assert (found["arm"], found["trials"], len(found["gains"]), found["lost"]) == ("optuna", 4, 1, 0)
+    assert (found["arm"], found["trials"], len(found["gains"]), found["lost"]) == ("optuna", 1, 1, 0)
     assert evolution.main([*shared, "--report"]) == 0

@@ -7,11 +7,13 @@ from typing import Any, cast
 import pytest
 
 from bench import operators, trials
-from bench.operators import BUILTIN, Pair, Row
+from bench.operators import Pair, Row
+from bench.recipes import BUILTIN
 from bench.trials import Budget, Ledger, Trial
 from evolution.agents.operators import operate
 from evolution.errors import BadInput, Infrastructure
 from evolution.genomes import read_directory
+from sandbox import scoring
 from sandbox.drivers.base import Driver
 from sandbox.outcome import Outcome
 from trainer.contract import Cause
@@ -69,7 +71,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, *outcomes: Outcome) -> list[dict[s
         asked.append(given)
         return left.pop(0)
 
-    monkeypatch.setattr(trials.scoring, "score", score)
+    monkeypatch.setattr(scoring, "score", score)
     return asked
 
 

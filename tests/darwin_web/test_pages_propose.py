@@ -42,7 +42,7 @@ def given(**changes: str) -> dict[str, str]:
     return {"to": "0", "way": "edit", "title": "Faster", "hypothesis": "It crawls.", "file:train.py": FASTER, **changes}
 
 
-def propose(client: Client, experiment: Experiment, *, expect: int = 302, **changes: str) -> str:
+def propose(client: Client, experiment: Experiment, changes: dict[str, str], *, expect: int = 302) -> str:
     response = client.post(reverse("propose", args=[experiment.slug]), given(**changes))
     assert response.status_code == expect
     return response.content.decode() or response["Location"]
@@ -53,7 +53,7 @@ def newest(experiment: Experiment) -> Variant:
 
 
 def test_an_edited_file_becomes_a_proposal_credited_to_the_person(web: Client, demo: Experiment) -> None:
-    address = propose(web, demo, **{"file:model.py": MODEL.replace("\n", "\r\n")})
+    address = propose(web, demo, {"file:model.py": MODEL.replace("\n", "\r\n")})
     made = newest(demo)
     assert address == reverse("variant", args=[demo.slug, made.number])
     assert (made.kind, made.author, made.title, made.hypothesis) == (Kind.PATCH, "user:olga", "Faster", "It crawls.")
@@ -62,7 +62,7 @@ def test_an_edited_file_becomes_a_proposal_credited_to_the_person(web: Client, d
 
 
 def test_a_pasted_diff_becomes_the_same_proposal(web: Client, demo: Experiment) -> None:
-    propose(web, demo, way="diff", diff=DIFF.replace("\n", "\r\n"), **{"file:train.py": ""})
+    propose(web, demo, {"way": "diff", "diff": DIFF.replace("\n", "\r\n"), "file:train.py": ""})
     assert store_of(demo).files(newest(demo).commit)["train.py"] == FASTER.encode()
 
 
@@ -79,7 +79,7 @@ def test_a_refusal_is_one_sentence_and_nothing_is_lost(
     web: Client, demo: Experiment, changes: dict[str, str], sentence: str
 ) -> None:
     before = demo.variants.count()
-    page = propose(web, demo, expect=400, **changes)
+    page = propose(web, demo, changes, expect=400)
     note = page.partition('id="refused" role="alert">')[2].partition("</p>")[0]
     assert sentence in note.replace("&quot;", '"')
     assert demo.variants.count() == before
@@ -126,5 +126,5 @@ def test_viewers_and_strangers_may_not_propose(client: Client, demo: Experiment)
 
 def test_an_experiment_that_is_over_takes_no_more(web: Client, demo: Experiment) -> None:
     experiments.stop(demo, actor="user:olga")
-    assert "takes no more proposals" in propose(web, demo, expect=400)
+    assert "takes no more proposals" in propose(web, demo, {}, expect=400)
     assert "Propose a change" not in web.get(reverse("experiment", args=[demo.slug])).content.decode()
