@@ -6,6 +6,7 @@ from evolution.agents.operators import (
     embeddings,
     head,
     initialisation,
+    kernels,
     loop,
     normalisation,
     numbers,
@@ -18,8 +19,8 @@ from evolution.agents.operators import (
 from evolution.agents.operators.operator import Operator
 
 FAMILIES = (
-    normalisation, activation, positions, embeddings, head, initialisation, residual, optimiser, schedule, batches,
-    loop, settings,
+    normalisation, activation, positions, embeddings, head, initialisation, residual, optimiser, kernels, schedule,
+    batches, loop, settings,
 )
 CATALOGUE: dict[str, Operator] = {one.name: one for family in FAMILIES for one in family.OPERATORS}
 

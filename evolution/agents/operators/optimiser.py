@@ -1,6 +1,7 @@
 """Operators on the rule that turns gradients into steps."""
 
 import re
+from collections.abc import Sequence
 from random import Random
 
 import libcst as cst
@@ -169,6 +170,45 @@ def nadam(module: cst.Module, rng: Random) -> cst.Module | None:
     return tree.exchange(module, (found, tree.with_argument(new, "decoupled_weight_decay=True")))
 
 
+def undecayed_embeddings(module: cst.Module, rng: Random) -> cst.Module | None:
+    """Where matrices decay and the rest does not, embeddings join the rest."""
+    nn = tree.local(module, "torch.nn")
+    if nn is None or tree.mentions(module, "embeddings"):
+        return None
+    for function in (node for node in tree.walk(module) if isinstance(node, cst.FunctionDef)):
+        tests = [node for node in tree.walk(function) if isinstance(node, cst.Comparison) and _by_dimensions(node)]
+        asked = tree.calls(function, "parameters", "named_parameters")
+        models = [tree.dotted(call.func.value) for call in asked if isinstance(call.func, cst.Attribute)]
+        if len(tests) != 2 or not any(models):
+            continue
+        first = next(one for one in function.body.body if any(tree.holds(one, call) for call in [*asked, *tests]))
+        assert isinstance(first, tree.Statement)  # noqa: S101 the body of a function that has such lines
+        line = f"embeddings = {{part.weight for part in {models[0]}.modules() if isinstance(part, {nn}.Embedding)}}\n"
+        pairs = [(node, tree.expression(_but_embeddings(node))) for node in tests]
+        return tree.exchange(module, *pairs, (first, tree.before(_changed(first, pairs), line)))
+    return None
+
+
+def _by_dimensions(node: cst.Comparison) -> bool:
+    return bool(re.fullmatch(r"\w+\.(dim\(\)|ndim) (>=|<) 2", tree.code(node)))
+
+
+def _but_embeddings(node: cst.Comparison) -> str:
+    code = tree.code(node)
+    name = code.partition(".")[0]
+    return f"({code} and {name} not in embeddings)" if ">=" in code else f"({code} or {name} in embeddings)"
+
+
+def _changed(
+    statement: tree.Statement, pairs: Sequence[tuple[cst.CSTNode, cst.CSTNode]]
+) -> tree.Statement:
+    """`statement` with those of `pairs` exchanged that are in it."""
+    inside = cst.Module([statement])
+    changed = tree.exchange(inside, *(pair for pair in pairs if tree.holds(statement, pair[0]))).body[0]
+    assert isinstance(changed, tree.Statement)  # noqa: S101 an expression in it was exchanged
+    return changed
+
+
 def fused_optimiser(module: cst.Module, rng: Random) -> cst.Module | None:
     """AdamW updates all its weights in one kernel."""
     found = _adamw(module)
@@ -213,6 +253,15 @@ OPERATORS = (
         rationale="Dozat, Incorporating Nesterov Momentum into Adam (2016), with decoupled weight decay as in AdamW.",
         expected="Perplexity the same or slightly lower; MFU unchanged.",
         apply=nadam,
+    ),
+    Operator(
+        name="undecayed_embeddings",
+        title="No weight decay on embeddings",
+        hypothesis="A rare token is seen seldom and decays all the time: without decay it keeps what it learned.",
+        rationale="Loshchilov & Hutter, Decoupled Weight Decay Regularization (2019), decay apart from the gradient; "
+        "OLMo Team, 2 OLMo 2 Furious (2024), section 3: embeddings are left out of it.",
+        expected="Perplexity about the same on short budgets; MFU unchanged.",
+        apply=undecayed_embeddings,
     ),
     Operator(
         name="fused_optimiser",

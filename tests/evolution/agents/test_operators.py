@@ -53,7 +53,7 @@ def test_at_least_fourteen_operators_fit(tree: str) -> None:
 
 
 def test_every_operator_fits_one_of_our_trees() -> None:
-    assert {name for name, _ in CASES} | {"fused_optimiser", "shorter_memory"} >= set(CATALOGUE)
+    assert {name for name, _ in CASES} | {"fused_attention", "fused_optimiser", "shorter_memory"} >= set(CATALOGUE)
 
 
 @pytest.mark.parametrize(("name", "tree"), CASES)
@@ -175,6 +175,44 @@ def test_embeddings_of_several_tokens_never_see_a_later_one() -> None:
         whole = scope[function](tokens, 4096)
         assert all(torch.equal(scope[function](tokens[:, :n], 4096), whole[:, :n]) for n in range(1, 9))
         assert whole.max() < 4096
+
+
+WRITTEN_OUT = """\
+import math
+import torch.nn.functional as F
+
+
+class Attention:
+    def forward(self, q, k, v):
+        att = (q @ k.transpose(-2, -1)) * (1.0 / math.sqrt(k.size(-1)))
+        att = att.masked_fill(self.mask == 0, float("-inf"))
+        att = F.softmax(att, dim=-1)
+        att = self.drop(att)
+        return_this = 0
+        y = att @ v
+        return y
+"""
+
+
+def test_attention_that_is_written_out_becomes_one_call() -> None:
+    plain = WRITTEN_OUT.replace("        return_this = 0\n", "")
+    made = after("fused_attention", {"a.py": plain})["a.py"]
+    call = "F.scaled_dot_product_attention(q, k, v, dropout_p=self.drop.p if self.training else 0.0, is_causal=True)"
+    assert made.endswith(f"(self, q, k, v):\n        y = {call}\n        return y\n")
+    without = plain.replace("        att = self.drop(att)\n", "")
+    assert "attention(q, k, v, is_causal=True)" in after("fused_attention", {"a.py": without})["a.py"]
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    ("", ""),  # a line that is no part of it stands between
+    ("        return_this = 0\n        y = att @ v", "        y = v @ att"),
+    ("        return_this = 0\n", "        att = att * 2\n"),
+    (".masked_fill(self.mask == 0, float(\"-inf\"))", ""),
+    (" * (1.0 / math.sqrt(k.size(-1)))", ""),
+])
+def test_what_is_not_quite_attention_is_left_alone(old: str, new: str) -> None:
+    assert old in WRITTEN_OUT
+    assert after("fused_attention", {"a.py": WRITTEN_OUT.replace(old, new) if old else WRITTEN_OUT}) == {}
 
 
 def test_an_unknown_operator_is_an_error() -> None:
