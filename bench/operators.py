@@ -20,7 +20,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "darwin_web.settings")
 django.setup()
 
 from bench.recipes import BUILTIN  # noqa: E402 Django comes first
-from bench.trials import Budget, Ledger, Trial  # noqa: E402
+from bench.trials import Budget, Ledger, Trial, fingerprint  # noqa: E402
 from evolution.agents.builtin import readable  # noqa: E402
 from evolution.confined import confined  # noqa: E402
 from evolution.errors import BadInput, DarwinError  # noqa: E402
@@ -170,16 +170,24 @@ def variants(baseline: Files, only: Sequence[str] | None) -> dict[str, Files]:
 
 
 def measured(ledger: Ledger, baseline: Files, changed: Mapping[str, Files], *, seed: int) -> Iterator[str]:
-    """Run what is missing of one seed, the baseline again before every BETWEEN operators and at the end."""
-    for at, (name, files) in enumerate(changed.items()):
+    """Run what is missing of one seed, the baseline anew before every BETWEEN operators and at the end."""
+    missing = [(name, files) for name, files in changed.items() if not ledger.has(files, seed=seed)]
+    for at, (name, files) in enumerate(missing):
         if at % BETWEEN == 0:
-            yield told(BASELINE, ledger.trial(baseline, seed=seed, turn=at // BETWEEN))
+            yield told(BASELINE, _again(ledger, baseline, seed=seed))
         yield told(name, ledger.trial(files, seed=seed))
-    yield told(BASELINE, ledger.trial(baseline, seed=seed, turn=last_turn(len(changed))))
+    if missing:
+        yield told(BASELINE, _again(ledger, baseline, seed=seed))
 
 
-def last_turn(count: int) -> int:
-    return -(-count // BETWEEN)
+def _again(ledger: Ledger, baseline: Files, *, seed: int) -> Trial:
+    """One more trial of the baseline with this seed: the same loss, another device time."""
+    return ledger.trial(baseline, seed=seed, turn=len(_baselines(ledger, baseline, seed=seed)))
+
+
+def _baselines(ledger: Ledger, baseline: Files, *, seed: int) -> list[Trial]:
+    genome = fingerprint(baseline)
+    return [one for one in ledger.trials if (one.genome, one.seed) == (genome, seed)]
 
 
 def told(name: str, one: Trial) -> str:
@@ -188,19 +196,23 @@ def told(name: str, one: Trial) -> str:
 
 
 def row(ledger: Ledger, name: str, baseline: Files, changed: Mapping[str, Files], *, seeds: int) -> Row:
-    """The pairs of one operator that are in the ledger; the device seconds beside it are of the baseline's two nearest
-    trials."""
-    turn = list(changed).index(name) // BETWEEN
+    """The pairs of one operator that are in the ledger."""
     pairs = []
     for seed in range(seeds):
-        if not ledger.has(changed[name], seed=seed) or not ledger.has(baseline, seed=seed, turn=turn):
-            continue
-        near = [ledger.trial(baseline, seed=seed, turn=one) for one in (turn, turn + 1)
-                if ledger.has(baseline, seed=seed, turn=one)]
-        seconds = [one.device_seconds for one in near if one.device_seconds is not None]
-        beside = sum(seconds) / len(seconds) if seconds else None
-        pairs.append(Pair(ledger.trial(changed[name], seed=seed), near[0], beside))
+        baselines = _baselines(ledger, baseline, seed=seed)
+        if baselines and ledger.has(changed[name], seed=seed):
+            trial = ledger.trial(changed[name], seed=seed)
+            pairs.append(Pair(trial, baselines[0], _beside(ledger, trial, baselines)))
     return Row(name, pairs)
+
+
+def _beside(ledger: Ledger, trial: Trial, baselines: Sequence[Trial]) -> float | None:
+    """Mean device seconds of the last baseline that was run before `trial` and of the first one after it."""
+    place = {one.key: at for at, one in enumerate(ledger.trials)}
+    before = [one for one in baselines if place[one.key] < place[trial.key]][-1:]
+    after = [one for one in baselines if place[one.key] > place[trial.key]][:1]
+    known = [one.device_seconds for one in before + after if one.device_seconds is not None]
+    return sum(known) / len(known) if known else None
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -73,6 +73,12 @@ class Ledger:
             self._keep(run(files, self.driver, self.budget, seed=seed, turn=turn))
         return self.known[key]
 
+    @property
+    def trials(self) -> list[Trial]:
+        """Those of this budget, in the order in which they were run."""
+        budget = self.budget
+        return [one for one in self.known.values() if (one.tokens, one.split) == (budget.tokens, budget.split)]
+
     def has(self, files: Mapping[str, bytes], *, seed: int, turn: int = 0) -> bool:
         return self._key(files, seed, turn) in self.known
 
