@@ -75,6 +75,11 @@ class Row:
         return [pair.change for pair in self.pairs if pair.change is not None]
 
     @property
+    def change(self) -> float | None:
+        """Their mean."""
+        return sum(self.changes) / len(self.changes) if self.changes else None
+
+    @property
     def interval(self) -> Interval | None:
         return intervals.mean(self.changes)
 
@@ -217,7 +222,7 @@ def _beside(ledger: Ledger, trial: Trial, baselines: Sequence[Trial]) -> float |
 
 def table(rows: Sequence[Row]) -> str:
     """Markdown, the best first; what could not be measured at the end with its reason."""
-    ordered = sorted(rows, key=lambda one: one.interval.value if one.interval else math.inf)
+    ordered = sorted(rows, key=lambda one: math.inf if one.change is None else one.change)
     heads = ["operator", "pairs", "Δ loss, nats", "95 % interval", "perplexity", "device time", "verdict"]
     lines = [heads, ["---"] * len(heads), *(_cells(one) for one in ordered)]
     reasons = [f"{one.operator}: {one.lost.reason}" for one in ordered if one.lost]
@@ -225,13 +230,12 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def _cells(one: Row) -> list[str]:
-    found, changes = one.interval, one.changes
-    mean = sum(changes) / len(changes) if changes else None
+    found, mean = one.interval, one.change
     return [
-        one.operator, str(len(changes)), _number(mean, "+.4f"),
+        one.operator, str(len(one.changes)), _number(mean, "+.4f"),
         f"{found.low:+.4f} … {found.high:+.4f}" if found else "–",
-        _number(math.expm1(mean) if mean is not None else None, "+.1%"), _number(one.ratio, ".2f") + " ×",
-        one.verdict,
+        _number(math.expm1(mean) if mean is not None else None, "+.1%"),
+        "–" if one.ratio is None else f"{one.ratio:.2f} ×", one.verdict,
     ]
 
 
