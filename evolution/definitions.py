@@ -162,11 +162,14 @@ def _openai(name: str, mode: Mode, **fields: Any) -> Definition:
     return Definition(name=name, provider=OPENAI, mode=mode.value, **fields)
 
 
-def first(agent: str) -> tuple[Definition, ...]:
+def first(agent: str, *, preset: str = "") -> tuple[Definition, ...]:
     """What a new experiment with `agent` begins with: several ways of one provider, so that there is what to learn.
 
-    An experiment that asked for a language model gets no operators beside it: who wants both says so.
+    An experiment that asked for a language model gets no operators beside it: who wants both says so. The paper's loop
+    has one way: all operators, or chunks.
     """
+    if preset == PAPER and agent in ALONE:
+        return (ALONE[agent],)
     if agent == BUILTIN:
         return OPERATORS
     if agent == OPENAI:
@@ -177,8 +180,10 @@ def first(agent: str) -> tuple[Definition, ...]:
 DEFAULT = "default"
 OPERATORS = (
     _builtin("everything"),
-    _builtin("architecture", "normalisation", "activation", "positions", "head", "initialisation", "residual"),
-    _builtin("optimisation", "optimiser", "loop"),
+    _builtin(
+        "architecture", "normalisation", "activation", "positions", "embeddings", "head", "initialisation", "residual",
+    ),
+    _builtin("optimisation", "optimiser", "kernels", "loop"),
     _builtin("schedule", "schedule", "batches"),
     _builtin("constants", "settings", "numbers"),
 )
@@ -195,3 +200,5 @@ MODELS = (
     _openai("files", Mode.FILE, temperature=0.2, share=0.5),
     _openai("chunks", Mode.CHUNKS, temperature=0.7, share=0.5),
 )
+PAPER = "darwin-paper"
+ALONE = {BUILTIN: OPERATORS[0], OPENAI: _openai("chunks", Mode.CHUNKS, temperature=0.2)}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from django.db.models import Max, Min
 
 from evolution.descent import Family, family_of
+from evolution.efficiency import noise_of
 from evolution.genetics import alarms, diversity
 from evolution.genetics.alarms import Collapse, Stagnation
 from evolution.genomes import Store, store_of
@@ -97,12 +98,6 @@ def _collapse_numbers(health: Health) -> dict[str, float | int | None]:
         "distance": found.distance, "ancestor": found.ancestor, "age": found.age, "lineages": health.lineages,
         "families": health.families, "survivors": health.survivors,
     }
-
-
-def noise_of(experiment: Experiment) -> float:
-    """What a difference of two screened losses is worth, nats: calibrated, or the documented default."""
-    measured = (experiment.noise.get("pair_sd") or {}).get("value")
-    return float(measured) if measured else alarms.NOISE
 
 
 def best_losses(experiment: Experiment, last: int) -> list[float | None]:

@@ -36,6 +36,15 @@ DEFAULTS: dict[str, Any] = {
     "generations": 5, "seed": 0, "confirm_pairs": evidence.MAX_PAIRS,
     "elites": 1, "pace": Pace.GENERATIONS.value, "repair_tries": 1, "memory": MemoryMode.ON.value,
 }
+# Named sets of options: they take the place of defaults, and what is given explicitly wins.
+# darwin-paper is the loop of arXiv 2602.05848: ten individuals of which four are kept by roulette and without a
+# guaranteed place for the best, five generations, one try at a repair; nothing is proven on seeds of its own.
+PRESETS: dict[str, dict[str, Any]] = {
+    "darwin-paper": {
+        "population": 10, "survivors": 4, "generations": 5, "selection": Selection.ROULETTE_ALL.value, "elites": 0,
+        "pace": Pace.GENERATIONS.value, "repair_tries": 1, "confirm_pairs": 0,
+    },
+}
 RANGES: dict[str, tuple[float, float]] = {
     "population": (1, 1_000), "survivors": (1, 1_000), "generations": (1, 10_000), "seed": (0, 2**63 - 1),
     "budget_tokens": (1_000, 10**13), "budget_seconds": (1, 30 * 86_400), "confirm_pairs": (0, MOST_PAIRS),
@@ -59,6 +68,7 @@ class Options:
     genome: str | None = None  # "builtin", a directory, an experiment's name, or an imported genome's
     data: str | None = None  # "builtin", or a text file
     agent: str | None = None  # "builtin", "openai", or "replay:FILE"
+    preset: str | None = None  # a name of PRESETS
     review: str | None = None
     selection: str | None = None
     sandbox: str | None = None
@@ -97,7 +107,7 @@ def plan(options: Options) -> Plan:
     """Check `options` and read what they name, or raise BadInput; nothing is written."""
     slug = slug_of(options.name)
     given = stored_form(options)
-    fields = {**DEFAULTS, **given, "name": options.name.strip()}
+    fields = {**DEFAULTS, **PRESETS.get(given.get("preset", ""), {}), **given, "name": options.name.strip()}
     if options.survivors is None:
         fields["survivors"] = min(fields["survivors"], fields["population"])
     if fields["survivors"] > fields["population"]:
@@ -109,7 +119,9 @@ def plan(options: Options) -> Plan:
         genome = supported(genome_of(files))
     except GenomeError as error:
         raise BadInput(f"{fields['genome']} is not a genome: {error}") from error
-    strategies = definitions.read(options.strategy) if options.strategy else definitions.first(fields["agent"])
+    strategies = definitions.read(options.strategy) if options.strategy else definitions.first(
+        fields["agent"], preset=fields.get("preset", "")
+    )
     tokens = tokens_for(fields["data"], genome, directory=Path(fields["genome"]))
     if tokens is not None:
         return Plan(slug, {**fields, "data": str(tokens.folder)}, genome, files, tokens.sha256, strategies, None)
@@ -128,6 +140,8 @@ def stored_form(options: Options) -> dict[str, Any]:
     for name, choices in CHOICES.items():
         if name in given:
             _one_of(name, given[name], _values(choices))
+    if "preset" in given:
+        _one_of("preset", given["preset"], tuple(PRESETS))
     if "sandbox" in given:
         _one_of("sandbox", given["sandbox"], SANDBOXES)
         if given["sandbox"] == "auto":

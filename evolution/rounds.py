@@ -7,7 +7,7 @@ from random import Random
 from django.db import transaction
 from django.db.models import QuerySet
 
-from evolution import descent, health
+from evolution import descent, efficiency, health
 from evolution.agents.base import Proposal
 from evolution.drafting import draft
 from evolution.errors import PatchRefused
@@ -88,7 +88,7 @@ def begin(experiment: Experiment, generation: Generation) -> Round:
 def individuals(variants: Sequence[Variant], method: selection.Method) -> list[fitness.Individual]:
     """`variants` as selection sees them, by their numbers."""
     return fitness.pool(
-        {one.number: one.perplexity for one in variants}, {one.number: one.mfu for one in variants},
+        {one.number: one.perplexity for one in variants}, efficiency.counting(variants),
         objective=method.objective,
     )
 

@@ -24,7 +24,7 @@ def of(experiment: Experiment) -> list[Strategy]:
     found = list(experiment.strategies.all())
     if found:
         return found
-    first, *_ = definitions.first(experiment.agent)
+    first, *_ = definitions.first(experiment.agent, preset=experiment.preset)
     return [Strategy.objects.get_or_create(
         experiment=experiment, name=definitions.DEFAULT,
         defaults={name: value for name, value in first.as_data().items() if name != "name"},

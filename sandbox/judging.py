@@ -167,6 +167,7 @@ def _enter(order: Order, judgement: Judgement, outcome: Outcome) -> None:
     speed, flops = outcome.numbers.get("tokens_per_second"), bounds.counted(judgement.flops_per_token, order.baseline)
     known = bool(flops and speed and order.peak_flops)
     outcome.numbers.update(
+        device=order.device,  # a CPU's MFU is informational: evolution/efficiency.py
         val_loss=judgement.val_loss, val_loss_error=judgement.val_loss_error, perplexity=judgement.perplexity,
         bits_per_byte=judgement.bits_per_byte, correction=judgement.correction, gain=judgement.gain,
         apart=judgement.apart, cuts=judgement.cuts, audit_bound=judgement.audit_bound, drift=judgement.drift,

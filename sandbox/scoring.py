@@ -15,10 +15,10 @@ from sandbox.devices import devices, threads
 from sandbox.drivers.base import Driver, Limits
 from sandbox.models import AttemptState, Purpose
 from sandbox.outcome import Outcome
-from sandbox.trial import Order
+from sandbox.trial import Baseline, Order
 from trainer.contract import GenomeError, read_genome
 from trainer.harness.outside.server import Report
-from trainer.harness.outside.text import TextError
+from trainer.harness.outside.text import HeldOut, TextError
 
 Show = Callable[[str, float], None]  # a phase, and progress 0 … 1
 
@@ -42,15 +42,19 @@ class Screen:
 def score(
     directory: Path, data: str, driver: Driver, *,
     budget_tokens: int | None, budget_seconds: float | None, seed: int, show: Show, purpose: Purpose = Purpose.SCORE,
+    baseline: Baseline | None = None, split: HeldOut = "public",
 ) -> Outcome:
-    """Train and judge the genome in `directory`; BadInput for a genome or data that cannot be used."""
+    """Train and judge the genome in `directory`; BadInput for a genome or data that cannot be used.
+
+    With a `baseline` it is held to a multiple of what that needed, as variants of an experiment are.
+    """
     for budget in (budget_tokens, budget_seconds):
         if budget is not None and budget <= 0:
             raise BadInput("A budget must be more than 0: give --budget-tokens or --budget-seconds a positive number.")
     try:
         genome = supported(read_genome(directory))
         text = texts.of_genome(genome, data, directory=directory)
-        text.windows("public")  # too little of it may be new to the training text: said before an hour of training
+        text.windows(split)  # too little of it may be new to the training text: said before an hour of training
     except (GenomeError, TextError) as error:
         raise BadInput(str(error)) from error
     files = read_directory(directory)
@@ -72,6 +76,8 @@ def score(
             budget_seconds=budget_seconds,
             threads=threads(),
             gpu=device.gpu,
+            split=split,
+            baseline=baseline or Baseline(),
             peak_flops=peak.flops_per_second(driver, device),
             image=driver.image(),
             limits=replace(Limits(), cpus=float(threads()), wall_seconds=orders.FIRST_WALL_SECONDS),

@@ -31,6 +31,7 @@ def experiment(request: HttpRequest, slug: str) -> HttpResponse:
         "proof": proof_of(found),
         "waiting": waits[:6],
         "waiting_total": waits.count(),
+        "may_propose": not found.is_over and may(person(request), found, Role.REVIEWER),
         "owns": may(person(request), found, Role.OWNER),
         "statuses": Status.choices,
         "asks_models": _asks_models(found),

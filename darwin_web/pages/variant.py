@@ -11,10 +11,11 @@ from django.views.decorators.http import require_GET
 from darwin_web.pages import code
 from darwin_web.pages.figures import change, claims, perplexity_error
 from darwin_web.pages.proof import Met, meeting
-from darwin_web.pages.scope import variant_of
+from darwin_web.pages.scope import person, variant_of
 from evolution import assessing
 from evolution.genomes import store_of
-from evolution.models import Contest, Status, Variant
+from evolution.models import Contest, Role, Status, Variant
+from evolution.rights import may
 from sandbox.models import Purpose, Verdict
 from sandbox.queries import trials_of
 
@@ -54,6 +55,7 @@ def variant(request: HttpRequest, slug: str, number: int) -> HttpResponse:
         "met": _met(found),
         "scored": trials_of(found).filter(purpose=Purpose.SCORE, verdict=Verdict.MEASURED).last(),
         "waits_for_review": found.status == Status.IN_REVIEW,
+        "may_propose": not found.experiment.is_over and may(person(request), found.experiment, Role.REVIEWER),
         **(_code(request, found) if view == "code" else _difference(request, found)),
     })
 

@@ -10,7 +10,7 @@ AUTHOR = "operator:"
 
 
 class BuiltinAgent:
-    """Proposes a built-in operator that fits the target and was not tried; then one with a random factor."""
+    """Proposes a built-in operator that fits the target and was not tried, or a number with a random factor."""
 
     name = "built-in operators"
 

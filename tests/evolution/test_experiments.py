@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from evolution import experiments
+from evolution import experiments, strategies
 from evolution.errors import BadInput, Infrastructure, NameTaken, Refused, ResumeMismatch
 from evolution.genomes import store_of
 from evolution.models import Event, Experiment, ExperimentStatus, Status
-from evolution.options import plan
+from evolution.options import Options, plan
 from tests import cast
 
 pytestmark = pytest.mark.django_db
@@ -56,6 +56,7 @@ def test_a_name_is_taken_once(experiment: Experiment) -> None:
         ({"agent": "replay:/nowhere"}, "does not exist"),
         ({"data": "/nowhere"}, "/nowhere does not exist"),
         ({"genome": "nowhere"}, "neither a directory"),
+        ({"preset": "holy"}, "preset must be one of darwin-paper"),
         ({"name": "!!!"}, "cannot be a name"),
         ({"name": "new"}, "cannot be a name"),
     ],
@@ -88,6 +89,22 @@ def test_data_that_is_too_small_for_the_held_out_part_is_refused(tmp_path: Path)
 
 def test_without_a_budget_there_is_a_default_one() -> None:
     assert cast.experiment(budget_tokens=None).budget_tokens == 500_000
+
+
+def test_a_preset_takes_the_place_of_defaults_and_what_is_given_wins() -> None:
+    made = cast.experiment(preset="darwin-paper", population=6, survivors=2)
+    assert (made.preset, made.selection, made.elites, made.confirm_pairs) == ("darwin-paper", "roulette", 0, 0)
+    assert (made.population, made.survivors) == (6, 2)
+
+
+def test_a_presets_survivors_are_cut_to_the_population_that_was_given() -> None:
+    planned = plan(Options(name="small", preset="darwin-paper", population=3))
+    assert (planned.fields["generations"], planned.fields["survivors"]) == (5, 3)
+
+
+def test_the_papers_language_models_change_chunks() -> None:
+    made = cast.experiment(preset="darwin-paper", agent="openai")
+    assert [one.mode for one in strategies.of(made)] == ["chunks"]
 
 
 def test_the_built_in_data_comes_whole() -> None:

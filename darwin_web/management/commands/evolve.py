@@ -20,7 +20,7 @@ from darwin_web.supervisor import Supervisor
 from evolution import experiments
 from evolution.errors import DarwinError, Infrastructure
 from evolution.models import Experiment, ExperimentStatus, MemoryMode, Pace, ReviewMode, Selection
-from evolution.options import Options, slug_of
+from evolution.options import PRESETS, Options, slug_of
 from sandbox import readiness as sandboxes
 
 LOOK_SECONDS = 0.5
@@ -34,6 +34,7 @@ class Command(DarwinCommand):
     )
     examples = (
         "manage.py evolve demo2 --review auto --generations 2",
+        "manage.py evolve faithful --preset darwin-paper --review auto",
         "manage.py evolve mine --genome my_genome --data shakespeare.txt --population 10 --budget-tokens 300000 --json",
     )
     meaning = {Code.DONE: "finished", Code.FAILED: "the baseline failed, or somebody stopped the experiment"}
@@ -43,6 +44,7 @@ class Command(DarwinCommand):
         parser.add_argument("--genome", metavar="DIR|NAME|builtin", help="default: builtin")
         parser.add_argument("--data", metavar="FILE|builtin", help="default: builtin")
         parser.add_argument("--agent", metavar="builtin|openai|replay:FILE", help="default: builtin")
+        parser.add_argument("--preset", choices=list(PRESETS), help="other defaults; what is given explicitly wins")
         parser.add_argument("--population", type=int, metavar="N", help="proposals per generation; default 10")
         parser.add_argument("--survivors", type=int, metavar="N", help="default 4")
         parser.add_argument("--generations", type=int, metavar="N", help="default 5")

@@ -8,10 +8,9 @@ from django.core.management.base import CommandParser
 
 from darwin_web.management.base import Code, DarwinCommand
 from darwin_web.management.names import experiment_of, variant_of
-from evolution.drafting import draft
-from evolution.errors import BadInput, Refused
+from evolution.contributions import UNTITLED, contribute, default_target
+from evolution.errors import BadInput
 from evolution.genomes import store_of
-from evolution.models import Experiment, Kind, Variant
 from evolution.patches import apply_unified
 
 MAX_BYTES = 4 << 20
@@ -39,23 +38,13 @@ class Command(DarwinCommand):
 
     def handle(self, *args: Any, name: str, patch: str, to: str | None, **options: Any) -> None:
         experiment = experiment_of(name)
-        if experiment.is_over:
-            raise Refused(f"“{experiment.slug}” is {experiment.get_status_display()}: it takes no more proposals")
-        parent = variant_of(experiment, to) if to else _default(experiment)
+        parent = variant_of(experiment, to) if to else default_target(experiment)
         text = _read(patch)
-        variant = draft(
-            experiment, parent=parent, files=apply_unified(store_of(experiment).files(parent.commit), text),
-            kind=Kind.PATCH, author=f"user:{getpass.getuser()}", hypothesis=options["hypothesis"],
-            title=options["title"] or _title(text, patch),
+        variant = contribute(
+            experiment, to=parent, files=apply_unified(store_of(experiment).files(parent.commit), text),
+            person=getpass.getuser(), title=options["title"] or _title(text, patch), hypothesis=options["hypothesis"],
         )
         self.stdout.write(f"v{variant.number} is proposed as a change to v{parent.number}: {variant.title}")
-
-
-def _default(experiment: Experiment) -> Variant:
-    parent = experiment.champion or experiment.baseline
-    if parent is None:
-        raise BadInput(f"“{experiment.slug}” has no baseline yet: name a variant with --to")
-    return parent
 
 
 def _read(patch: str) -> str:
@@ -76,4 +65,4 @@ def _title(text: str, patch: str) -> str:
     subject = re.search(r"^Subject: (?:\[[^\]]*\] *)?(.+)$", text.partition("\ndiff --git ")[0], re.MULTILINE)
     if subject:
         return subject.group(1)
-    return "a person's patch" if patch == "-" else Path(patch).stem
+    return UNTITLED if patch == "-" else Path(patch).stem

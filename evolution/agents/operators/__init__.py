@@ -3,7 +3,7 @@
 Only `python -m evolution.syntax` imports this: code that nobody has read yet is parsed here, in a process with limits.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from random import Random
 from typing import Any
 
@@ -13,7 +13,8 @@ from evolution.agents.operators.catalogue import CATALOGUE, FAMILY, named
 from evolution.agents.operators.numbers import random_names
 from evolution.agents.operators.operator import Operator
 
-RANDOM_NAMES = 20  # knobs with random factors, asked when the catalogue is used up
+RANDOM_NAMES = 20  # numbers with random factors
+NUMERIC_SHARE = 0.25  # so often a number is asked for in front of an operator of the catalogue
 NUMBERS = "numbers"  # their family
 
 
@@ -21,12 +22,14 @@ def operate(payload: Mapping[str, Any]) -> dict[str, Any]:
     """{"files": {path: text}, "editable": [path], "seed", and "operator" or "tried"} -> what the operator made of it.
 
     With "operator" that one is asked; without, they are drawn with the seed, those in "tried" left out, until one fits:
-    first from the catalogue, then knobs with random factors. "only" names the families and operators that may be
-    drawn; all when it is empty or missing. The reply is {"operator", "files": {changed path: new
-    text}, "title", "hypothesis", "rationale", "expected"}, or {"declined": true}.
+    from the catalogue, and now and then a number with a random factor. "only" names the families and operators that may
+    be drawn; all when it is empty or missing. The reply is {"operator", "files": {changed path: new text}, "title",
+    "hypothesis", "rationale", "expected"}, or {"declined": true}.
     """
     modules, seed = parsed(payload), payload["seed"]
-    names = [payload["operator"]] if "operator" in payload else _drawn(payload)
+    names = [payload["operator"]] if "operator" in payload else drawn(
+        seed, tried=frozenset(payload["tried"]), only=frozenset(payload.get("only", ())), modules=modules.values()
+    )
     for operator in map(named, names):
         if changed := applied(operator, modules, seed=seed):
             words = {key: getattr(operator, key) for key in ("title", "hypothesis", "rationale", "expected")}
@@ -54,17 +57,20 @@ def _is_operator(name: str) -> bool:
     return True
 
 
-def _drawn(payload: Mapping[str, Any]) -> list[str]:
-    return drawn(payload["seed"], tried=frozenset(payload["tried"]), only=frozenset(payload.get("only", ())))
-
-
-def drawn(seed: int, *, tried: frozenset[str], only: frozenset[str] = frozenset()) -> list[str]:
-    """Untried names in the order in which they are asked: the catalogue shuffled, then knobs with random factors.
+def drawn(
+    seed: int, *, tried: frozenset[str], only: frozenset[str] = frozenset(), modules: Iterable[cst.Module] = ()
+) -> list[str]:
+    """Untried names in the order in which they are asked: the catalogue shuffled, random factors strewn among it.
 
     With `only` no others than those of its families and names; a NAME_xFACTOR of it is asked as it is.
     """
     rng = Random(seed)  # noqa: S311 not for secrets
-    names = rng.sample(sorted(CATALOGUE), len(CATALOGUE)) + random_names(rng, RANDOM_NAMES)
+    catalogue, numeric = rng.sample(sorted(CATALOGUE), len(CATALOGUE)), random_names(rng, RANDOM_NAMES, modules)
+    names: list[str] = []
+    for name in catalogue:
+        names += [numeric.pop()] if numeric and rng.random() < NUMERIC_SHARE else []
+        names.append(name)
+    names += numeric
     if only:
         exact = sorted(name for name in only if name not in CATALOGUE and _is_operator(name))
         names = [name for name in names if {name, FAMILY.get(name, NUMBERS)} & only] + exact

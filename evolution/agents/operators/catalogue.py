@@ -3,8 +3,10 @@
 from evolution.agents.operators import (
     activation,
     batches,
+    embeddings,
     head,
     initialisation,
+    kernels,
     loop,
     normalisation,
     numbers,
@@ -17,7 +19,8 @@ from evolution.agents.operators import (
 from evolution.agents.operators.operator import Operator
 
 FAMILIES = (
-    normalisation, activation, positions, head, initialisation, residual, optimiser, schedule, batches, loop, settings,
+    normalisation, activation, positions, embeddings, head, initialisation, residual, optimiser, kernels, schedule,
+    batches, loop, settings,
 )
 FAMILY = {one.name: family.__name__.rpartition(".")[2] for family in FAMILIES for one in family.OPERATORS}
 CATALOGUE: dict[str, Operator] = {one.name: one for family in FAMILIES for one in family.OPERATORS}

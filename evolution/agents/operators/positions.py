@@ -10,14 +10,12 @@ from evolution.agents.operators.operator import Operator
 
 ROTARY = '''
 def rotary(x, base=10000.0):
-    """Turn pairs of features by an angle that grows with the position. x: (B, heads, T, D)"""
+    """Turn pairs of neighbouring features by an angle that grows with the position. x: (B, heads, T, D)"""
     half = x.size(-1) // 2
-    place = {torch}.arange(x.size(-2), device=x.device, dtype={torch}.float32)
     speed = base ** (-{torch}.arange(half, device=x.device, dtype={torch}.float32) / half)
-    angle = {torch}.outer(place, speed)
-    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
-    a, b = x[..., :half], x[..., half:]
-    return {torch}.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)
+    angle = {torch}.outer({torch}.arange(x.size(-2), device=x.device, dtype={torch}.float32), speed)
+    pairs = {torch}.view_as_complex(x.float().reshape(*x.shape[:-1], half, 2))
+    return {torch}.view_as_real(pairs * {torch}.polar({torch}.ones_like(angle), angle)).flatten(-2).to(x.dtype)
 '''
 
 

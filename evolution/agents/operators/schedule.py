@@ -21,6 +21,11 @@ def stable_then_decay(module: cst.Module, rng: Random) -> cst.Module | None:
     return _without_cosine(module, "min(1.0, (1.0 - {progress}) / 0.4)")
 
 
+def stable_then_root(module: cst.Module, rng: Random) -> cst.Module | None:
+    """The cosine becomes a plateau and a fall by the root over the last part."""
+    return _without_cosine(module, "min(1.0, 1.0 - max(0.0, ({progress} - 0.6) / 0.4) ** 0.5)")
+
+
 def _without_cosine(module: cst.Module, shape: str) -> cst.Module | None:
     """0.5 * (1 + cos(pi * progress)) replaced by `shape`, wherever it stands."""
     whole = [tree.value(node) for node in tree.walk(module)]
@@ -99,5 +104,14 @@ OPERATORS = (
         "Training Durations (2024): as good as a cosine.",
         expected="Perplexity the same or slightly lower; MFU unchanged.",
         apply=stable_then_decay,
+    ),
+    Operator(
+        name="stable_then_root",
+        title="Stable learning rate, then a fall by the root",
+        hypothesis="A fall that is steep at first has more steps at small rates than a straight one.",
+        rationale="Hägele et al., Scaling Laws and Compute-Optimal Training Beyond Fixed Training Durations (2024), "
+        "section 3: 1 - sqrt is the best of the shapes they try.",
+        expected="Perplexity the same or slightly lower than with a straight fall; MFU unchanged.",
+        apply=stable_then_root,
     ),
 )

@@ -1,15 +1,18 @@
 """Every built-in operator, on every code tree we have, and on code which another operator changed before."""
 
+import ast
 import difflib
 import itertools
 from random import Random
+from typing import Any
 
 import libcst as cst
 import pytest
+import torch
 
-from evolution.agents.operators import applied, fitting, operate, parsed
+from evolution.agents.operators import applied, drawn, fitting, operate, parsed
 from evolution.agents.operators.catalogue import CATALOGUE, named
-from evolution.agents.operators.numbers import random_names
+from evolution.agents.operators.numbers import constants, random_names
 from evolution.confined import Unparsable, confined
 from evolution.syntax import check
 from tests.evolution.agents.conftest import texts
@@ -50,7 +53,7 @@ def test_at_least_fourteen_operators_fit(tree: str) -> None:
 
 
 def test_every_operator_fits_one_of_our_trees() -> None:
-    assert {name for name, _ in CASES} | {"fused_optimiser", "shorter_memory"} >= set(CATALOGUE)
+    assert {name for name, _ in CASES} | {"fused_attention", "fused_optimiser", "shorter_memory"} >= set(CATALOGUE)
 
 
 @pytest.mark.parametrize(("name", "tree"), CASES)
@@ -124,6 +127,92 @@ def test_random_factors_are_the_same_for_the_same_seed_and_are_real_operators() 
     names = random_names(Random(3), 8)
     assert names == random_names(Random(3), 8)
     assert all(named(name).name == name for name in names)
+
+
+def test_numbers_are_strewn_among_the_catalogue_and_the_same_for_the_same_seed() -> None:
+    first = [drawn(seed, tried=frozenset())[:12] for seed in range(20)]
+    assert first == [drawn(seed, tried=frozenset())[:12] for seed in range(20)]
+    numeric = [name for names in first for name in names if name not in CATALOGUE]
+    assert 0.1 < len(numeric) / 240 < 0.35
+    assert "muon" not in drawn(1, tried=frozenset({"muon"}))
+
+
+@pytest.mark.parametrize(("name", "old", "new"), [
+    ("SCALE_x1.5", "SCALE = 20.0", "SCALE = 30.0"),
+    ("momentum_x2", "def f(momentum=0.95): pass", "def f(momentum=0.9): pass"),
+    ("steps_x0.6", "steps: int = 5", "steps: int = 3"),
+    ("steps_x0.1", "steps: int = 5", "steps: int = 1"),
+    ("width_x1.3", "P = dict(width=128)", "P = dict(width=160)"),
+])
+def test_any_number_that_has_a_name_can_be_turned(name: str, old: str, new: str) -> None:
+    assert after(name, {"a.py": old + "\n"}) == {"a.py": new + "\n"}
+
+
+def test_numbers_that_are_no_part_of_a_recipe_are_left_alone() -> None:
+    files = {"a.py": "CONTEXT = 64\nREPORT_EVERY = 10\nSEED = 3\nheads = 4\nRATE = 0.5\nx = f(dim=2, on=1, off=0.0)\n"}
+    [module] = parsed({"files": files, "editable": list(files)}).values()
+    assert constants(module) == {"RATE"}
+    assert named("learning_rate_x2").name == "learning_rate_x2"
+    with pytest.raises(KeyError):
+        named("CONTEXT_x2")
+
+
+def test_numbers_that_an_operator_brought_can_be_turned_in_their_turn() -> None:
+    files = {**texts("builtin"), **after("muon", texts("builtin"))}
+    modules = parsed({"files": files, "editable": list(files)})
+    names = {name.rpartition("_x")[0] for name in random_names(Random(1), 200, modules.values())}
+    assert {"momentum", "stretch", "refresh", "steps"} <= names
+
+
+def test_embeddings_of_several_tokens_never_see_a_later_one() -> None:
+    for name, function in (("bigram_embedding", "pairs"), ("trigram_embedding", "triples")):
+        scope: dict[str, Any] = {"F": torch.nn.functional}
+        source = after(name, texts("builtin"))["model.py"]
+        functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
+        [node] = [node for node in functions if node.name == function]
+        exec(ast.unparse(node), scope)  # our own text
+        tokens = torch.randint(0, 256, (2, 9))
+        whole = scope[function](tokens, 4096)
+        assert all(torch.equal(scope[function](tokens[:, :n], 4096), whole[:, :n]) for n in range(1, 9))
+        assert whole.max() < 4096
+
+
+WRITTEN_OUT = """\
+import math
+import torch.nn.functional as F
+
+
+class Attention:
+    def forward(self, q, k, v):
+        att = (q @ k.transpose(-2, -1)) * (1.0 / math.sqrt(k.size(-1)))
+        att = att.masked_fill(self.mask == 0, float("-inf"))
+        att = F.softmax(att, dim=-1)
+        att = self.drop(att)
+        return_this = 0
+        y = att @ v
+        return y
+"""
+
+
+def test_attention_that_is_written_out_becomes_one_call() -> None:
+    plain = WRITTEN_OUT.replace("        return_this = 0\n", "")
+    made = after("fused_attention", {"a.py": plain})["a.py"]
+    call = "F.scaled_dot_product_attention(q, k, v, dropout_p=self.drop.p if self.training else 0.0, is_causal=True)"
+    assert made.endswith(f"(self, q, k, v):\n        y = {call}\n        return y\n")
+    without = plain.replace("        att = self.drop(att)\n", "")
+    assert "attention(q, k, v, is_causal=True)" in after("fused_attention", {"a.py": without})["a.py"]
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    ("", ""),  # a line that is no part of it stands between
+    ("        return_this = 0\n        y = att @ v", "        y = v @ att"),
+    ("        return_this = 0\n", "        att = att * 2\n"),
+    (".masked_fill(self.mask == 0, float(\"-inf\"))", ""),
+    (" * (1.0 / math.sqrt(k.size(-1)))", ""),
+])
+def test_what_is_not_quite_attention_is_left_alone(old: str, new: str) -> None:
+    assert old in WRITTEN_OUT
+    assert after("fused_attention", {"a.py": WRITTEN_OUT.replace(old, new) if old else WRITTEN_OUT}) == {}
 
 
 def test_an_unknown_operator_is_an_error() -> None:
