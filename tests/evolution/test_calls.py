@@ -182,7 +182,7 @@ def test_the_budget_of_one_strategy_leaves_the_others_theirs(experiment: Experim
     priced(0.0, 1_000.0)
     budget(experiment, budget_usd_strategy=16.01)
     ask(experiment)
-    with pytest.raises(BudgetSpent, match="the budget for default"):
+    with pytest.raises(BudgetSpent, match="the budget for edits"):
         ask(experiment)
     other = experiment.strategies.create(name="other", provider="openai", mode="edits")
     model_for(experiment, other).ask(ASKED, purpose="propose")
@@ -288,7 +288,7 @@ def test_calls_survive_a_restore(experiment: Experiment, stub: Stub, own_var: Pa
     again = restore(experiment.folder)
     assert [rows.record(one) for one in again.calls.all()] == before
     assert {(one.strategy.name, one.target.number) for one in again.calls.all() if one.strategy and one.target} == {
-        ("default", 0)
+        ("edits", 0)
     }
 
 

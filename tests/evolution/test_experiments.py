@@ -93,7 +93,7 @@ def test_without_a_budget_there_is_a_default_one() -> None:
 
 def test_a_preset_takes_the_place_of_defaults_and_what_is_given_wins() -> None:
     made = cast.experiment(preset="darwin-paper", population=6, survivors=2)
-    assert (made.preset, made.selection, made.elites, made.confirm_pairs) == ("darwin-paper", "roulette", 0, 0)
+    assert (made.preset, made.selection, made.elites, made.confirm_pairs) == ("darwin-paper", "roulette_all", 0, 0)
     assert (made.population, made.survivors) == (6, 2)
 
 

@@ -15,7 +15,9 @@ from tests.evolution.agents.stub import Stub, serving
 
 @pytest.fixture
 def experiment(db: None) -> Experiment:
-    return cast.bred(cast.experiment("misbehaviour", agent="openai"))
+    made = cast.bred(cast.experiment("misbehaviour", agent="openai"))
+    made.strategies.exclude(name="edits").update(share=0)
+    return made
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def test_a_reply_that_cannot_be_used_is_a_refused_proposal(
     breeding.breed(experiment, at_most=1)
     refused = rounds.refused(experiment.generation_rows.get(number=1))
     assert [bool(re.search(one.verdict, event.data["reason"])) for event in refused] == [True]
-    assert refused[0].data["strategy"] == "default"
+    assert refused[0].data["strategy"] == "edits"
     assert experiment.variants.count() == 1
     assert not Call.objects.filter(state=CallState.RESERVED).exists()
 
