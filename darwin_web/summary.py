@@ -5,6 +5,7 @@ from typing import Any
 
 from darwin_web.pages.figures import Claim, claims
 from evolution import contests, repair
+from evolution.efficiency import is_comparable
 from evolution.genetics import evidence
 from evolution.models import Contest, ContestOutcome, Experiment, Replicate, Status, Variant
 
@@ -19,7 +20,8 @@ def summary(experiment: Experiment) -> dict[str, Any]:
     """`replicated` says whether a number stands on more than one seed; a number that is missing is null.
 
     A replicated perplexity is exp of the mean loss of all confirmation seeds, on the private text; what the screening
-    run gave on the public text is under `screening`. Compare like with like: leaders are screened only.
+    run gave on the public text is under `screening`. `intervals` has the 95 % interval of every mean over seeds: a
+    number that is not in it is of the one screening run. Compare like with like: leaders are screened only.
     """
     variants = experiment.variants
     return {
@@ -50,7 +52,7 @@ def _screened(variant: Variant | None) -> dict[str, Any] | None:
     return {
         "variant": variant.number, "commit": variant.commit, "status": variant.status, "title": variant.title,
         **{name: getattr(variant, name) for name in NUMBERS}, "replicated": False, "seeds": 1,
-        "perplexity_interval": None,
+        "perplexity_interval": None, "intervals": {}, "mfu_is_informational": not is_comparable(variant.experiment),
     }
 
 
@@ -64,9 +66,11 @@ def _described(variant: Variant | None) -> dict[str, Any] | None:
     screening = {name: described[name] for name in NUMBERS}
     if not perplexity.is_replicated:
         return {**described, "screening": screening}
-    means = {name: claim.value for name, claim in known.items() if name in REPLICATED and claim.is_replicated}
+    replicated = {name: claim for name, claim in known.items() if name in REPLICATED and claim.is_replicated}
     return {
-        **described, **means, "val_loss_error": known["val_loss"].error, "bits_per_byte": None, "replicated": True,
+        **described, **{name: claim.value for name, claim in replicated.items()},
+        "intervals": {name: _limits(claim) for name, claim in replicated.items()},
+        "val_loss_error": known["val_loss"].error, "bits_per_byte": None, "replicated": True,
         "seeds": perplexity.seeds, "perplexity_interval": _limits(perplexity), "screening": screening,
     }
 

@@ -14,7 +14,7 @@ def counting(variants: Sequence[Variant]) -> dict[Hashable, float | None]:
     A CPU's peak is a timed matrix product, so its MFU is informational. Elsewhere fetching text without training on it
     looks fast: whoever pays for that with its loss has no MFU that counts.
     """
-    if not variants or not _is_comparable(variants[0].experiment):
+    if not variants or not is_comparable(variants[0].experiment):
         return {one.number: None for one in variants}
     worst = _worst(variants[0].experiment)
     return {one.number: one.mfu if _is_good(one, worst) else None for one in variants}
@@ -26,7 +26,7 @@ def noise_of(experiment: Experiment) -> float:
     return float(measured) if measured else NOISE
 
 
-def _is_comparable(experiment: Experiment) -> bool:
+def is_comparable(experiment: Experiment) -> bool:
     """Whether its peak comes from the table: the judge wrote down what the baseline was trained on."""
     baseline = experiment.baseline
     scored = baseline.events.filter(kind="trial.ended", data__purpose="score").last() if baseline else None

@@ -39,4 +39,5 @@ def tree_of(experiment: Experiment) -> dict[str, Any]:
         "fields": ["n", "generation", "kind", "status", "title", "author", "perplexity", "mfu", "parent", "other"],
         "rows": [list(row) for row in experiment.variants.values_list(*FIELDS)],
         "champion": experiment.champion.number if experiment.champion else None,
+        "replicated": False,  # perplexity and MFU are of one screening run each
     }

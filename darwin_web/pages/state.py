@@ -12,6 +12,7 @@ from darwin_web.pages.health import health_of
 from darwin_web.pages.progress import progress_of
 from darwin_web.pages.scope import experiment_of, person
 from evolution import repair
+from evolution.efficiency import is_comparable
 from evolution.genetics import evidence
 from evolution.models import Experiment, Status, Variant
 from review.queries import waiting
@@ -55,6 +56,8 @@ def state_of(experiment: Experiment) -> dict[str, Any]:
         "best": best.as_json() if best else None,
         "baseline": baseline.number if baseline else None,
         "champion": experiment.champion.number if experiment.champion else None,
+        "replicated": False,  # every number of a variant here is of its one screening run
+        "mfu_is_informational": not is_comparable(experiment),
         "champion_replicated": _is_replicated(experiment.champion),
         "contests": _contests(experiment),
         "health": health_of(experiment),

@@ -51,7 +51,8 @@ class Command(DarwinCommand):
         parser.add_argument("--budget-tokens", type=int, metavar="N", help="default 500000 without --budget-seconds")
         parser.add_argument("--budget-seconds", type=float, metavar="S")
         parser.add_argument("--review", choices=ReviewMode.values, help="default: human")
-        parser.add_argument("--selection", choices=Selection.values, help="default: tournament")
+        parser.add_argument("--selection", choices=Selection.values,
+                            help="default: tournament; a CPU's MFU is informational and never selected on")
         parser.add_argument("--sandbox", choices=["auto", "docker", "bubblewrap"], help="default: auto")
         parser.add_argument("--seed", type=int, metavar="N", help="default 0")
         parser.add_argument("--confirm", dest="confirm_pairs", type=int, metavar="N",
@@ -128,6 +129,8 @@ def told_champion(told: dict[str, Any]) -> Iterator[str]:
     if champion["replicated"]:
         low, high = champion["perplexity_interval"]
         said += f" (95 % interval {low:.3f} to {high:.3f}, {champion['seeds']} seeds)"
+    else:
+        said += " (one seed, unreplicated)"
     if champion["variant"] == baseline["variant"]:
         yield f"{said}: the baseline, nothing is proven to be better"
     else:
@@ -142,7 +145,7 @@ def told_champion(told: dict[str, Any]) -> Iterator[str]:
 
 def _proof(champion: dict[str, Any]) -> str:
     if champion["e_value"] is None:
-        return "; one seed, unreplicated"
+        return ""
     low, high = champion["gain_interval"]
     return (
         f"; proven against v{champion['gain_against']}: gain {champion['gain']:.4f} nats (95 % interval {low:.4f} to "

@@ -58,7 +58,7 @@ function figures(state) {
       best ? [...against(best, state), "one seed, unreplicated"] : ["not measured yet"],
       "Of the screening seed. The interval is of the sampled text, 95 %. One seed says nothing about luck: unreplicated."),
     figure("best MFU", fastest && percent(fastest.mfu), null,
-      fastest ? [...against(fastest, state), "unreplicated"] : ["not measured yet"],
+      fastest ? [...against(fastest, state), state.mfu_is_informational ? "a CPU's: informational" : "unreplicated"] : ["not measured yet"],
       "Of the device's peak; a CPU's is a timed matrix product, so informational."),
     figure("variants", `${all}`, null, [`${(counts.survived ?? 0)} survived`, `${counts.culled ?? 0} culled`]),
     figure("came to nothing", all ? percent(badTotal / all, 0) : null, null,
