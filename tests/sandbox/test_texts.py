@@ -1,5 +1,6 @@
 """Genomes with tokens of their own: the directory stays where it is, and is the one the experiment began with."""
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -100,8 +101,8 @@ class Nowhere:
     def image(self) -> str:
         return "none"
 
-    def visible(self) -> list[Path]:
-        return []
+    def visible(self) -> AbstractContextManager[list[Path]]:
+        return nullcontext([])
 
 
 def test_held_out_tokens_in_a_genome_are_found(tokens: Path, tmp_path: Path) -> None:
