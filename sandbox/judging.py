@@ -178,7 +178,9 @@ def _enter(order: Order, judgement: Judgement, outcome: Outcome) -> None:
         mfu=mfu(flops or 0.0, speed or 0.0, order.peak_flops or 1.0) if known else None,
     )
     parameters = outcome.numbers["parameters"]
-    outcome.numbers["flops_formula"] = 6 * parameters if parameters else None
+    counted = judgement.flops_per_token
+    # Of the 6 N of Kaplan et al. 2020: attention and padding put it above 1, tables that are only looked up below.
+    outcome.numbers["flops_to_formula"] = counted / (6 * parameters) if counted and parameters else None
     reasons = {
         "flops_per_token": judgement.no_flops if flops is None else "",
         "mfu": "" if known else _no_mfu(order, flops=flops),

@@ -187,6 +187,7 @@ DETAILS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("saved_bytes", "saved", _size),
     ("genome_bytes", "genome size", _size),
     ("scored_tokens", "tokens scored", short_count),
+    ("flops_to_formula", "FLOPs counted ÷ 6 N", "{:.2f}".format),
     ("load_seconds", "judge: loading", duration),
     ("judge_seconds_per_token", "judge: per token", _micro),
     ("prefix_seconds_per_token", "judge: per token of prefixes", _micro),

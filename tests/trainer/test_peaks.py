@@ -5,6 +5,7 @@ from trainer.harness.outside.peaks import mfu, peak_flops
 
 @pytest.mark.parametrize(("name", "tera"), [
     ("NVIDIA H100 80GB HBM3", 989), ("NVIDIA H100 PCIe", 756), ("NVIDIA H100 NVL", 836), ("NVIDIA H200", 989),
+    ("NVIDIA H200 NVL", 836),
     ("NVIDIA A100-SXM4-80GB", 312), ("NVIDIA A40", 150), ("NVIDIA L4", 121), ("NVIDIA L40S", 362),
     ("NVIDIA GB200", 2500), ("NVIDIA B200", 2250), ("NVIDIA GeForce RTX 4090", 165), ("AMD Instinct MI300X", 1307),
 ])
