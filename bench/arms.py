@@ -19,7 +19,7 @@ from django.conf import settings
 
 from bench import constants
 from bench.trials import Ledger, Trial
-from evolution import contests
+from evolution import contests, repair
 from evolution.agents.builtin import readable
 from evolution.confined import confined
 from evolution.errors import Infrastructure
@@ -170,7 +170,7 @@ def _spent(experiment: Experiment, *, fallback: float) -> Spent:
         files=store_of(experiment).files(best.commit),
         trials=trained.count(),
         failures=bred.filter(status__in=FAILED).count(),
-        repairs=bred.filter(kind=Kind.REPAIR).count(),
+        repairs=repair.counted(experiment.variants.all())["repaired"],
         tokens=sum(row.result.get("train_tokens") or 0 for row in trained),
         seconds=(ended - experiment.created_at).total_seconds() if ended else fallback,
     )

@@ -236,7 +236,12 @@ def _cells(results: Sequence[Result], arm: str) -> list[str]:
 
 
 def _ratio(values: Sequence[float]) -> str:
-    return f"{sum(values) / len(values):.2f} ×" if values else "–"
+    """The mean, with its 95 % interval where there is one."""
+    if not values:
+        return "–"
+    known = intervals.mean(values)
+    limits = f" ({known.low:.2f} … {known.high:.2f})" if known else ""
+    return f"{sum(values) / len(values):.2f} ×{limits}"
 
 
 def _number(value: float | None, form: str) -> str:

@@ -29,6 +29,8 @@ AT_ONCE = 50  # records that are read out in one look
 
 def step(experiment: Experiment) -> None:
     """Say what the records say of everything that is due, and ask one peer about one variant."""
+    if experiment.is_plain:
+        return
     for moment in Moment:
         speak: Callable[[Variant], Said | None] = witness.before if moment == Moment.BEFORE else witness.after
         for variant in _unsaid(_due(experiment, moment), moment, Q(assessor=RECORD))[:AT_ONCE]:

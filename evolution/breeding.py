@@ -34,18 +34,31 @@ def breed(experiment: Experiment, *, at_most: int | None = None) -> bool:
     if generation is None:
         return False
     made = 0
+    trouble: AgentUnavailable | None = None  # of who was to mend: what needs nobody's repair goes on
     while True:
-        mender = strategies.mender(experiment)
+        mender = None if trouble else strategies.mender(experiment)
         broken = next_broken(experiment) if mender else None
         if broken is None and (generation.ended_at or is_full(generation)):
+            _raise_if_it_passes(trouble)
             return True
         if (at_most is not None and made >= at_most) or (broken is None and not has_a_place(experiment)):
             return False
         if broken is not None and mender is not None:
-            _mend(rounds.begin(experiment, broken.generation), broken, mender)
+            try:
+                _mend(rounds.begin(experiment, broken.generation), broken, mender)
+            except AgentUnavailable as error:
+                trouble = error
+                continue
         elif not _propose(rounds.begin(experiment, generation)):
+            _raise_if_it_passes(trouble)
             return _has_nothing_under_way(experiment)
         made += 1
+
+
+def _raise_if_it_passes(trouble: AgentUnavailable | None) -> None:
+    """Who cannot be asked for now may mend later. Without a key or the money nobody waits for a repair."""
+    if trouble is not None and trouble.passes:
+        raise trouble
 
 
 def _propose(one: Round) -> bool:
@@ -113,7 +126,7 @@ def is_full(generation: Generation) -> bool:
 def _mend(one: Round, broken: Variant, strategy: Strategy) -> None:
     """One try at a broken variant, drafted as its child or refused."""
     rng = one.rng
-    agent, proposer = agent_for(one.experiment, strategy), one.peer_of(broken, rng)
+    agent, proposer = agent_for(one.experiment, strategy), one.peer_of(broken, rng, strategy=strategy)
     told = brief(
         one, broken, strategy=strategy, proposer=proposer, tried=frozenset(), rng=rng,
         failure=repair.failure(broken, one.store),
@@ -151,7 +164,7 @@ def _mutated(one: Round, strategy: Strategy, rng: Random) -> bool:
     """The same by one strategy."""
     agent = agent_for(one.experiment, strategy)
     for target in one.in_turn(rng):
-        proposer = one.peer_of(target, rng)
+        proposer = one.peer_of(target, rng, strategy=strategy)
         for tried in rounds.tried(one, target):
             told = brief(one, target, strategy=strategy, proposer=proposer, tried=tried, rng=rng)
             try:

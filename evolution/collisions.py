@@ -17,6 +17,9 @@ from evolution.errors import Infrastructure
 from evolution.genetics.crossover import Place
 from evolution.memory import effect
 from evolution.models import Variant
+from evolution.quoting import quoted
+
+HYPOTHESIS = 600  # letters of one that a model is shown
 
 PROMPT = Path(base.__file__).parent / "prompts" / "merge.md"
 ASKS = 2  # an answer that leaves a place open goes back once, with what is missing
@@ -103,6 +106,7 @@ def _count(settled: Settled, error: Exception) -> None:
     """An answer of no use has its price all the same."""
     settled.tokens_in += getattr(error, "tokens_in", 0)
     settled.tokens_out += getattr(error, "tokens_out", 0)
+    settled.cost_usd += getattr(error, "cost_usd", 0.0)
 
 
 def _again(trouble: str) -> Message:
@@ -124,8 +128,8 @@ def _parent(which: str, variant: Variant) -> str:
     measured = "not measured" if variant.perplexity is None else f"{variant.perplexity:.4f}"
     did = effect(variant) or "was not compared with its own parent"
     return (
-        f"The {which} parent is {variant} “{variant.title}”, perplexity {measured}. "
-        f"Its hypothesis: {variant.hypothesis} Its last change {did}."
+        f"The {which} parent is {variant} “{quoted(variant.title)}”, perplexity {measured}. "
+        f"Its hypothesis: “{quoted(variant.hypothesis, limit=HYPOTHESIS)}” Its last change {did}."
     )
 
 

@@ -56,7 +56,7 @@ def cross(one: Round) -> bool:
 
 
 def _due(one: Round) -> bool:
-    if len(one.pool) + len(one.archive) < 2:
+    if one.experiment.is_plain or len(one.pool) + len(one.archive) < 2:
         return False
     made = one.generation.variants.filter(kind=Kind.CROSSOVER).count()
     lost = rounds.refused(one.generation).filter(data__has_key="other_parent").count()

@@ -14,7 +14,7 @@ from evolution.models import Experiment, Generation, Kind, Strategy, Variant
 from evolution.storable import storable
 from trainer.contract import GenomeError
 
-TITLE = 200
+TITLE = AUTHOR = 200
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def draft(
     otherwise. Raises PatchRefused when nothing changed or a path may not be touched; without a parent (the baseline)
     there is no patch to refuse.
     """
-    store = store_of(experiment)
+    store, author = store_of(experiment), storable(author)[:AUTHOR]
     code = _gated(store, files, parent, other_parent)
     with transaction.atomic():
         number = _next_number(experiment)

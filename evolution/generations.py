@@ -57,6 +57,11 @@ def _settle_baseline(experiment: Experiment, baseline: Variant, start: Generatio
     return True
 
 
+def _has_latecomers(experiment: Experiment) -> bool:
+    """Whether a variant is still on its road: people may propose until an experiment is over."""
+    return experiment.variants.exclude(status__in=ENDED).exists()
+
+
 def _has_waiting(generation: Generation) -> bool:
     return generation.variants.exclude(status__in=ENDED).exists()
 
@@ -147,7 +152,11 @@ def _go_on(experiment: Experiment, generation: Generation, *, filled: bool) -> b
         if not filled:
             return False
         open_generation(experiment, generation.number + 1)
-    elif experiment.generation_rows.filter(ended_at=None).exists() or not contests.is_settled(experiment):
+    elif experiment.generation_rows.filter(ended_at=None).exists() or _has_latecomers(experiment):
+        return False
+    elif _replace(experiment):  # a person's patch that was measured since competes with the survivors
+        return True
+    elif not contests.is_settled(experiment):
         return False
     else:
         word = "generation" if experiment.generations == 1 else "generations"

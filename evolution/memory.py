@@ -4,9 +4,11 @@ from typing import Any
 
 from evolution import live
 from evolution.models import Event, Experiment, Status, Variant
-from evolution.storable import storable_data
+from evolution.storable import storable, storable_data
 
 MEASURED = (Status.MEASURED, Status.SURVIVED, Status.CULLED)
+
+ACTOR = 200  # letters of a name
 
 
 def remember(
@@ -14,7 +16,7 @@ def remember(
 ) -> Event:
     """Put one line into the outbox of the journal, and tell the pages once it is committed."""
     event = Event.objects.create(
-        experiment=experiment, variant=variant, kind=kind, actor=actor, data=storable_data(data)
+        experiment=experiment, variant=variant, kind=kind, actor=storable(actor)[:ACTOR], data=storable_data(data)
     )
     live.publish(experiment.pk, event=event.pk, kind=kind, variant=variant.number if variant else None)
     return event

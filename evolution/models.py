@@ -145,6 +145,11 @@ class Experiment(models.Model):
         return Path(settings.DARWIN_VAR) / "experiments" / self.slug
 
     @property
+    def is_plain(self) -> bool:
+        """The paper's loop and nothing beside it: no crossover, no steering by health, nobody's opinion."""
+        return self.preset == "darwin-paper"
+
+    @property
     def is_over(self) -> bool:
         return self.status in (ExperimentStatus.FINISHED, ExperimentStatus.STOPPED, ExperimentStatus.FAILED)
 

@@ -69,10 +69,15 @@ class Round:
             left.remove(chosen)
             yield variants[chosen.key]
 
-    def peer_of(self, target: Variant, rng: Random) -> Variant | None:
-        """Whose agent changes `target`: one of the others, as individuals change each other's code."""
+    def peer_of(self, target: Variant, rng: Random, *, strategy: Strategy | None = None) -> Variant | None:
+        """Whose agent changes `target`: one of the others, as individuals change each other's code.
+
+        An individual's model, temperature and instructions are those of the strategy that made it: with `strategy` one
+        of its own speaks for it, where there is one.
+        """
         peers = [peer for peer in self.pool if peer != target]
-        return rng.choice(peers) if peers else None
+        own = [peer for peer in peers if strategy is not None and peer.strategy_id == strategy.pk]
+        return rng.choice(own or peers) if peers else None
 
 
 def begin(experiment: Experiment, generation: Generation) -> Round:
@@ -80,7 +85,7 @@ def begin(experiment: Experiment, generation: Generation) -> Round:
     pool = list(experiment.variants.filter(status=Status.SURVIVED))
     if not pool and generation.number == 1 and experiment.baseline is not None:
         pool = [experiment.baseline]
-    widened = bool(pool) and health.is_on(experiment, health.STAGNATION)
+    widened = bool(pool) and not experiment.is_plain and health.is_on(experiment, health.STAGNATION)
     archive = descent.archive(experiment, pool) if widened else []
     return Round(experiment, generation, attempts(generation), pool, store_of(experiment), archive)
 
@@ -116,7 +121,14 @@ def admit(
     one: Round, target: Variant, proposal: Proposal, *, strategy: Strategy | None, proposer: Variant | None,
     kind: Kind = Kind.MUTATION,
 ) -> Variant | None:
-    """The proposal as a variant, or None when the path gate refused it, which is written down."""
+    """The proposal as a variant, or None when the path gate refused it or the experiment ended meanwhile, which is
+    written down."""
+    if Experiment.objects.get(pk=one.experiment.pk).is_over:
+        refuse(
+            one, target, actor=proposal.author, reason="the experiment ended meanwhile", strategy=strategy,
+            tokens_in=proposal.tokens_in, tokens_out=proposal.tokens_out, cost_usd=proposal.cost_usd,
+        )
+        return None
     try:
         return draft(
             one.experiment, parent=target, files=proposal.files, kind=kind, author=proposal.author,

@@ -19,7 +19,7 @@ from evolution import durable, live, prices
 from evolution.agents.base import BudgetSpent
 from evolution.errors import BadInput
 from evolution.memory import remember
-from evolution.models import Call, CallState, Experiment, Strategy, Variant
+from evolution.models import Call, CallState, Experiment, ExperimentStatus, Strategy, Variant
 from evolution.options import RANGES
 from evolution.prices import Price
 from evolution.storable import storable
@@ -70,6 +70,8 @@ def reserve(asked: Asked) -> Call:
     """
     experiment = Experiment.objects.select_for_update().get(pk=asked.experiment.pk)
     require_allowed()
+    if experiment.status != ExperimentStatus.RUNNING:
+        raise BudgetSpent(f"“{experiment.slug}” is {experiment.get_status_display()}: nobody is asked for it")
     settle_lost(experiment)
     cost = asked.price.of(asked.tokens_in, asked.tokens_out) if asked.price else 0.0
     if any(getattr(experiment, name) is not None for name in BUDGETS):

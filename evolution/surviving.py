@@ -47,7 +47,7 @@ def _diverse(
     experiment: Experiment, candidates: Sequence[Variant], choices: Sequence[selection.Choice]
 ) -> list[Choice]:
     """`choices`, where a collapsed population keeps some places for who is unlike the rest, culled ones too."""
-    if not health.is_on(experiment, health.COLLAPSE):
+    if experiment.is_plain or not health.is_on(experiment, health.COLLAPSE):
         return [Choice(variant, one.kept, one.reason) for variant, one in zip(candidates, choices, strict=True)]
     archived = [one for one in descent.archive(experiment, candidates) if one != experiment.baseline]
     everyone, method = [*candidates, *archived], selection.Method(experiment.selection)

@@ -57,6 +57,14 @@ class Row:
         return f"{asked}: it kept {worth.value:.4f} ± {half:.4f} nats for the cost of an average proposal."
 
 
+def _of_the_file() -> list[str]:
+    """The providers that DARWIN_PROVIDERS names; none of a file that cannot be read, which `doctor` tells."""
+    try:
+        return list(providers.listed())
+    except DarwinError:
+        return []
+
+
 class Addition(forms.Form):
     """What the page asks for; `definitions.checked` decides whether it can be."""
 
@@ -65,7 +73,7 @@ class Addition(forms.Form):
         label="Who proposes", initial=OPENAI, widget=forms.Select({"class": "select"}),
         choices=lambda: [
             (BUILTIN, "built-in operators"), (OPENAI, "a language model"),
-            *((name, f"a language model of {name}") for name in providers.listed() if name != OPENAI),
+            *((name, f"a language model of {name}") for name in _of_the_file() if name != OPENAI),
         ],
     )
     mode = forms.ChoiceField(

@@ -62,7 +62,7 @@ def web() -> Program:
 def agents() -> Program:
     """The worker that breeds, asks models and settles decisions; it also rings every station's bell."""
     beat = ("--beat", "--schedule", str(settings.DARWIN_VAR / "beat"))
-    command = _worker("agents", 2, *beat)
+    command = _worker("agents", 4, *beat)  # a slow model takes one of them for minutes
     return Program("agents", "the agents worker", command, environment(keys=True, docker=False), ROOT)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evolution.agents import providers, writing
-from evolution.agents.base import Agent, Brief
+from evolution.agents.base import Agent, AgentUnavailable, Brief
 from evolution.agents.builtin import BuiltinAgent
 from evolution.agents.chunk_agent import ChunkAgent
 from evolution.agents.model import Model
@@ -67,7 +67,10 @@ def model_for(
 
     if strategy.provider == BUILTIN or strategy.provider.startswith(REPLAY):
         raise BadInput(f"the strategy {strategy.name!r} asks no language model: its provider is {strategy.provider}")
-    model = providers.model_of(strategy.provider)
+    try:
+        model = providers.model_of(strategy.provider)
+    except BadInput as error:
+        raise AgentUnavailable(str(error)) from error
     temperature = model.temperature if strategy.temperature is None else strategy.temperature
     model = replace(model, name=strategy.model or model.name, temperature=temperature)
     return RecordedModel(model, experiment, strategy, target, proposer)

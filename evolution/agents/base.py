@@ -30,9 +30,13 @@ class Unusable(DarwinError):
     answered = ""  # which model said it answered
 
 
+class GaveUp(Unusable):
+    """A model did not answer in so many tries that this counts as a reply of no use. It is not asked again at once."""
+
+
 @dataclass(frozen=True)
 class Failure:
-    """Why the target of a brief does not train. All but `reason` is text of a variant: shown, never obeyed."""
+    """Why the target of a brief does not train. All of it may hold text of a variant: shown, never obeyed."""
 
     reason: str
     traceback: str  # its last lines, of the training only; empty when it ran no code

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from random import Random
 
 from evolution.agents import conversation, reply, writing
-from evolution.agents.base import AgentUnavailable, Brief, Proposal, Unusable
+from evolution.agents.base import AgentUnavailable, Brief, GaveUp, Proposal, Unusable
 from evolution.agents.conversation import PROMPTS, Bill
 from evolution.agents.model import Message, Model
 from evolution.agents.openai_agent import OpenAIAgent, known, listed, rules
@@ -97,6 +97,9 @@ class ChunkAgent:
                     model, self._messages(brief, texts, every, chunk, changes), purpose="propose",
                     schema=writing.response_format(writing.CHUNKS), read=reply.part, bill=bill,
                 )
+            except GaveUp as error:
+                problem = error
+                break
             except Unusable as error:
                 problem = error  # the other chunks may do better
                 continue

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from evolution.agents.base import Unusable
+from evolution.agents.base import GaveUp, Unusable
 from evolution.agents.model import Message, Model
 
 PROMPTS = Path(__file__).parent / "prompts"
@@ -47,6 +47,8 @@ def ask(
             text, bill.model = answer.text, answer.model
             bill.add(answer.tokens_in, answer.tokens_out, answer.cost_usd)
             return read(text)
+        except GaveUp as error:
+            raise bill.onto(error) from error
         except Unusable as error:
             if not text:
                 bill.add(error.tokens_in, error.tokens_out, error.cost_usd)

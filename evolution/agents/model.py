@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,8 +20,11 @@ SECONDS = 180.0
 TEMPERATURE = 0.2
 MAX_OUTPUT = 16_000  # tokens of one answer, thinking included
 MAX_REASON = 200
+MAX_SAID = 20_000
 SHORTEST_KEY = 8  # letters; local servers are given any text, which may be a word of the program
 AGAIN = (408, 409, 425, 429)  # and 5xx: asking again may help
+LIMIT = "max_tokens"
+GATEWAY = (502, 504, 524)  # the server behind it may have answered, and charge for it
 TOO_LONG = "context_length_exceeded"
 NO_MONEY = "insufficient_quota"  # comes as 429, and no patience helps
 
@@ -54,6 +57,24 @@ class Model(Protocol):
         """
 
 
+class _Ear:
+    """Passes on what is said, without the key, also where that comes in pieces: the last letters wait for the next."""
+
+    def __init__(self, hear: Hear, scrubbed: Callable[[str], str], wait: int) -> None:
+        self._hear, self._scrubbed, self._wait, self._held = hear, scrubbed, max(wait, 0), ""
+
+    def __call__(self, piece: str) -> None:
+        text = self._scrubbed(self._held + piece)
+        end = max(len(text) - self._wait, 0)
+        self._held = text[end:]
+        if end:
+            self._hear(text[:end])
+
+    def end(self) -> None:
+        if self._held:
+            self._hear(self._held)
+
+
 @dataclass(frozen=True)
 class OpenAIModel:
     """One model of one server, asked once: whoever records the calls asks again where that may help."""
@@ -74,7 +95,10 @@ class OpenAIModel:
         hear: Hear | None = None,
     ) -> Answer:
         """One answer; `hear` is told its text as it arrives. An error says by `passes` whether to try again."""
-        completion = self._without_key(self._first(messages, schema, self._ear(hear)))
+        ear = None if hear is None else _Ear(hear, self._scrubbed, len(self.key) - 1)
+        completion = self._without_key(self._first(messages, schema, ear))
+        if ear is not None:
+            ear.end()
         counted = completion.usage is not None
         tokens_in, tokens_out = completion.usage or (0, 0)
         try:
@@ -83,9 +107,6 @@ class OpenAIModel:
             error.tokens_in, error.tokens_out, error.counted = tokens_in, tokens_out, counted
             error.answered = self._answered(completion)
             raise
-
-    def _ear(self, hear: Hear | None) -> Hear | None:
-        return None if hear is None else lambda piece: hear(self._scrubbed(piece))
 
     def _without_key(self, completion: Completion) -> Completion:
         """A server may repeat the key it was given: it must not get into the record."""
@@ -144,15 +165,17 @@ class OpenAIModel:
 
     def _give_in(self, wishes: dict[str, Any], error: APIStatusError) -> None:
         """Take back the wish that the server names, else the next; what is refused without any is an error."""
-        said = _said(error)
+        said = self._scrubbed(_said(error))
         if error.code == TOO_LONG:
-            raise Unusable(f"the prompt is too long for {self.name}: {said}") from error
-        if not wishes:
+            raise Unusable(f"the prompt is too long for {self.name}: {said[:MAX_REASON]}") from error
+        # The limit may go by its older name, and is never given up: what was set aside is counted with it.
+        left = [one for one in wishes if one != LIMIT]
+        named = next((one for one in left if one in said), next(iter(left), ""))
+        if not named:
             raise self._unavailable(said) from error
-        named = next((one for one in wishes if one in said), next(iter(wishes)))
         value = wishes.pop(named)
         if named == "max_completion_tokens":
-            wishes["max_tokens"] = value  # its older name
+            wishes[LIMIT] = value
 
     @contextmanager
     def _client(self, deadline: float) -> Iterator[OpenAI]:
@@ -170,7 +193,7 @@ class OpenAIModel:
     @contextmanager
     def _errors(self, deadline: float) -> Iterator[None]:
         """Every way in which a server fails as one of ours; a refused request (400, 422) passes through."""
-        from httpx2 import HTTPError  # noqa: PLC0415
+        from httpx2 import ConnectError, ConnectTimeout, HTTPError  # noqa: PLC0415
         from openai import (  # noqa: PLC0415
             APIConnectionError,
             APIStatusError,
@@ -196,8 +219,10 @@ class OpenAIModel:
         except Failed as error:
             raise self._unavailable(f"it failed within its answer: {error}", passes=True, counted=False) from error
         except APIConnectionError as error:
-            # No answer had begun, or none that costs anything.
-            raise self._unavailable(f"no connection: {error.__cause__ or error}", passes=True) from error
+            # Where no connection was made nothing can cost anything.
+            never = isinstance(error.__cause__, ConnectError | ConnectTimeout)
+            said = f"no connection: {error.__cause__ or error}"
+            raise self._unavailable(said, passes=True, counted=never) from error
         except HTTPError as error:
             late = time.monotonic() > deadline
             said = f"no whole answer in {self.seconds:.0f} s" if late else f"the connection broke ({error})"
@@ -220,12 +245,13 @@ class OpenAIModel:
 
     def _refused(self, error: APIStatusError) -> AgentUnavailable:
         passes = (error.status_code in AGAIN or error.status_code >= 500) and error.code != NO_MONEY
-        return self._unavailable(_said(error), passes=passes, after=retry_after(error))
+        counted = error.status_code not in GATEWAY
+        return self._unavailable(_said(error), passes=passes, counted=counted, after=retry_after(error))
 
     def _unavailable(
         self, said: str, *, passes: bool = False, counted: bool = True, after: float | None = None
     ) -> AgentUnavailable:
-        shown = self._scrubbed(said)
+        shown = self._scrubbed(said)[:MAX_REASON]
         todo = "it is asked again later" if passes else (
             "check its address, key and name (OPENAI_BASE_URL, OPENAI_API_KEY and DARWIN_MODEL, or DARWIN_PROVIDERS)"
         )
@@ -250,4 +276,4 @@ def retry_after(error: APIStatusError) -> float | None:
 
 
 def _said(error: OpenAIError) -> str:
-    return " ".join(str(error).split())[:MAX_REASON]
+    return " ".join(str(error)[:MAX_SAID].split())  # cut further once the key is out

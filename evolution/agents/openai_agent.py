@@ -9,8 +9,10 @@ from evolution.agents import conversation, reply, writing
 from evolution.agents.base import Brief, Proposal
 from evolution.agents.conversation import PROMPTS, Bill
 from evolution.agents.model import Message, Model
+from evolution.quoting import clean, cut
 
 MAX_FILE = 60_000  # characters of one file that are shown
+MAX_CAUSE = 600  # letters of why a target failed
 NONE_YET = "- nothing yet"
 
 
@@ -56,7 +58,7 @@ def messages(brief: Brief, *, mode: str = writing.EDITS, instructions: str = "")
     ).lstrip()
     if brief.failure is not None:
         user += (PROMPTS / "repair.md").read_text(encoding="utf-8").format(
-            target=brief.target, reason=brief.failure.reason,
+            target=brief.target, reason=cut(clean(brief.failure.reason), MAX_CAUSE),
             traceback=brief.failure.traceback.strip() or "(none: the code was not run)", diff=brief.failure.diff,
             code=brief.failure.code or "(not known)", tries=listed(brief.failure.tried),
         )
@@ -77,7 +79,8 @@ def known(brief: Brief) -> dict[str, object]:
         "objective": brief.objective, "target": brief.target,
         "perplexity": _number(brief.perplexity), "parent_perplexity": _number(brief.parent_perplexity),
         "directives": listed(brief.directives), "recalled": listed(brief.recalled),
-        "lineage": listed(brief.lineage), "identity": brief.identity, "tried": listed(sorted(brief.tried)),
+        "lineage": listed(brief.lineage), "identity": brief.identity,
+        "tried": listed(sorted(cut(clean(one)) for one in brief.tried)),
     }
 
 

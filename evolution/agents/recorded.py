@@ -12,8 +12,9 @@ from typing import Any
 from django.utils import timezone
 
 from evolution import prices, spending
-from evolution.agents.base import AgentUnavailable, BudgetSpent, Unusable
+from evolution.agents.base import AgentUnavailable, BudgetSpent, GaveUp, Unusable
 from evolution.agents.model import Answer, Message, OpenAIModel
+from evolution.errors import Infrastructure
 from evolution.models import Call, CallState, Experiment, Strategy, Variant
 from evolution.prices import Price
 from evolution.spending import Asked, Used
@@ -48,7 +49,7 @@ class RecordedModel:
 
         No try begins later than the time of one answer after the first, so that a hanging server is given up. An
         experiment whose tries have no answer rests longer and longer; every sixth in a row is no AgentUnavailable
-        but Unusable, which counts as a proposal: no generation waits for ever.
+        but GaveUp, which counts as a proposal: no generation waits for ever.
         """
         before = self._unanswered()
         self._rest(before)
@@ -112,14 +113,19 @@ class RecordedModel:
         """That of its provider, else of the table: the higher of the model asked and the one that answered."""
         if self.model.price is not None:
             return Price(*self.model.price)
-        table = prices.table()
+        try:
+            table = prices.table()
+        except Infrastructure as error:
+            raise AgentUnavailable(str(error)) from error
         names = (self.name, answered.partition(" (asked for")[0])
         known = [price for name in names if name and (price := prices.price_of(name, table))]
         return Price(*map(max, zip(*known, strict=True))) if known else None
 
     def _unanswered(self) -> list[Call]:
         """The newest tries of this model, newest first, as far as none of them had an answer."""
-        newest = self.experiment.calls.filter(model=self.name).exclude(state=CallState.RESERVED).order_by("-id")
+        provider = self.strategy.provider  # another server may offer a model of the same name
+        asked = self.experiment.calls.filter(model=self.name, strategy__provider=provider)
+        newest = asked.exclude(state=CallState.RESERVED).order_by("-id")
         return list(takewhile(lambda call: not call.answered, newest[:MOST_UNANSWERED]))
 
     def _rest(self, unanswered: Sequence[Call]) -> None:
@@ -138,7 +144,7 @@ class RecordedModel:
         now = len(self._unanswered())
         if now // IN_VAIN == len(before) // IN_VAIN and now < MOST_UNANSWERED:
             return error
-        return Unusable(f"no answer in {now} tries in a row: {error}")
+        return GaveUp(f"no answer in {now} tries in a row: {error}")
 
 
 def at_most_tokens(messages: Sequence[Message], schema: Mapping[str, Any] | None) -> int:

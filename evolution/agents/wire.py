@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from evolution.agents.base import Unusable
+from evolution.quoting import clean
 
 if TYPE_CHECKING:
     import httpx2
@@ -48,7 +49,7 @@ class Completion:
 
     def take(self, chunk: Mapping[str, Any], *, part: str) -> str:
         """Add a chunk (`part` "delta") or a whole completion ("message"); the text that is new."""
-        self.model = _text(chunk.get("model"))[:MAX_NAME] or self.model
+        self.model = clean(_text(chunk.get("model")))[:MAX_NAME] or self.model
         self.usage = _usage(chunk.get("usage")) or self.usage
         choice = next(iter(_list(chunk.get("choices"))), None)
         if not isinstance(choice, dict):

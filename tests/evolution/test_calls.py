@@ -1,8 +1,10 @@
 """Calls as rows: what they may cost, what they did cost, and what becomes of those without an answer."""
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -11,9 +13,20 @@ import pytest
 from django.db import connection, connections
 from django.utils import timezone
 
-from evolution import experiments, journal, prices, rows, spending, station, strategies, thoughts
+from evolution import (
+    breeding,
+    experiments,
+    journal,
+    prices,
+    rounds,
+    rows,
+    spending,
+    station,
+    strategies,
+    thoughts,
+)
 from evolution.agents import model_for
-from evolution.agents.base import AgentUnavailable, BudgetSpent, Unusable
+from evolution.agents.base import AgentUnavailable, BudgetSpent, GaveUp, Unusable
 from evolution.agents.model import Model
 from evolution.models import Call, CallState, Check, Event, Experiment, Transition
 from evolution.options import Options
@@ -149,7 +162,37 @@ def test_the_sixth_try_in_vain_is_a_verdict_so_that_no_generation_waits_for_ever
             ask(experiment)
         ends.append(caught.type)
         _rested()
-    assert ends == [*[AgentUnavailable] * 5, Unusable, AgentUnavailable]
+    assert ends == [*[AgentUnavailable] * 5, GaveUp, AgentUnavailable]
+
+
+def test_a_server_that_is_gone_does_not_hold_a_generation(stub: Stub, db: None) -> None:
+    """The verdict reaches the breeding: it is not asked again at once, and counts as a proposal in vain."""
+    bred = cast.bred(cast.experiment("gone", agent="openai"))
+    bred.strategies.exclude(name="edits").update(share=0)
+    stub.answer = lambda _: refuses(401)
+    for _ in range(6):
+        with contextlib.suppress(AgentUnavailable):
+            breeding.breed(bred, at_most=1)
+        _rested()
+    refused = rounds.refused(bred.generation_rows.get(number=1))
+    assert [event.data["reason"][:24] for event in refused] == ["no answer in 6 tries in "]
+    assert len(stub.asked) == 6
+
+
+def test_a_stopped_experiment_asks_nobody(experiment: Experiment, stub: Stub) -> None:
+    experiments.stop(experiment, actor="user:olga", reason="enough")
+    with pytest.raises(BudgetSpent, match="is stopped"):
+        ask(experiment)
+    assert not stub.asked
+
+
+def test_an_odd_name_of_a_model_is_no_trouble(stub: Stub, db: None) -> None:
+    bred = cast.bred(cast.experiment("odd", agent="openai"))
+    bred.strategies.exclude(name="edits").update(share=0)
+    odd = says("I would rather not.")
+    stub.answer = lambda _: replace(odd, body={**odd.body, "model": "tiny\ud800\0\n" + "x" * 300})
+    breeding.breed(bred, at_most=1)
+    assert rounds.refused(bred.generation_rows.get(number=1)).count() == 1
 
 
 def _rested() -> None:

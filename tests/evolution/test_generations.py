@@ -1,9 +1,10 @@
 """The end of a generation: survivors, reasons, the champion, and what comes next."""
 
 import pytest
+from django.utils import timezone
 
 from evolution.generations import close_generation
-from evolution.models import Experiment, ExperimentStatus, Status, Variant
+from evolution.models import Experiment, ExperimentStatus, Kind, Status, Variant
 from tests import cast
 
 pytestmark = pytest.mark.django_db
@@ -123,6 +124,20 @@ def test_the_last_generation_ends_the_experiment(experiment: Experiment) -> None
     after = close(experiment)
     assert (after.status, after.reason) == (ExperimentStatus.FINISHED, "2 generations bred and judged")
     assert after.generation_rows.filter(ended_at=None).count() == 0
+
+
+def test_a_latecomer_is_waited_for_and_competes(experiment: Experiment) -> None:
+    """People may propose until an experiment is over: here while the last generation's contest is decided."""
+    cast.bred(experiment)
+    Experiment.objects.update(generations=1)
+    generation(experiment, 8.0)
+    patch = cast.mutation(experiment, rate=77)
+    Variant.objects.filter(pk=patch.pk).update(kind=Kind.PATCH)
+    experiment.generation_rows.filter(number=1).update(ended_at=timezone.now())
+    assert close(experiment).status == ExperimentStatus.RUNNING
+    cast.measured(Variant.objects.get(pk=patch.pk), 5.0)
+    assert close(experiment).status == ExperimentStatus.FINISHED
+    assert status_of(patch) == [S.SURVIVED]
 
 
 def test_a_generation_that_nobody_survived_of_leaves_the_earlier_survivors(experiment: Experiment) -> None:

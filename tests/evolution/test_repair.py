@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from evolution import breeding, repair, strategies
-from evolution.agents.base import Brief, Proposal, Unusable
+from evolution.agents.base import AgentUnavailable, Brief, Proposal, Unusable
 from evolution.agents.openai_agent import messages
 from evolution.breeding import breed
 from evolution.genomes import store_of
@@ -136,6 +136,32 @@ def test_what_trains_after_its_repair_is_counted(experiment: Experiment, agent: 
 def test_without_a_try_there_is_no_share(experiment: Experiment, agent: Scripted, broken: Variant) -> None:
     found = repair.counted(experiment.variants.all())
     assert (found["tried"], found["share"], found["share_interval"]) == (0, None, None)
+
+
+@pytest.mark.parametrize("passes", [False, True])
+def test_who_cannot_be_asked_to_mend_does_not_stop_the_others(
+    experiment: Experiment, agent: Scripted, broken: Variant, monkeypatch: pytest.MonkeyPatch, passes: bool
+) -> None:
+    """Without money the generation ends as it is; with a server that comes back the repair waits, the rest goes on."""
+    propose = agent.propose
+
+    def asked(brief: Brief) -> Proposal | None:
+        if brief.failure is None:
+            return propose(brief)
+        error = AgentUnavailable("not now")
+        error.passes = passes
+        raise error
+
+    monkeypatch.setattr(agent, "propose", asked)
+    Experiment.objects.update(population=5)
+    again = Experiment.objects.select_related("baseline").get(pk=experiment.pk)
+    if passes:
+        with pytest.raises(AgentUnavailable):
+            breed(again)
+    else:
+        assert breed(again)
+    assert len(mutations(experiment)) == 5
+    assert not experiment.variants.filter(kind=Kind.REPAIR).exists()
 
 
 def test_the_operators_mend_nothing(

@@ -11,7 +11,7 @@ from evolution.agents.model import OpenAIModel
 from evolution.agents.openai_agent import OpenAIAgent, messages
 from evolution.agents.providers import from_environment
 from evolution.agents.wire import MAX_ANSWER
-from tests.evolution.agents.stub import Body, Reply, Stub, calls_a_tool, completion, refuses, says, serving
+from tests.evolution.agents.stub import PIECE, Body, Reply, Stub, calls_a_tool, completion, refuses, says, serving
 from tests.evolution.agents.test_reply import said
 
 
@@ -211,6 +211,15 @@ def test_a_server_that_repeats_the_key_does_not_bring_it_into_the_record(stub: S
         [{"role": "user", "content": "?"}], hear=heard.append
     )
     assert answer.text == "".join(heard) == "the key is …"
+
+
+def test_a_key_that_comes_in_two_pieces_is_not_shown_either(stub: Stub) -> None:
+    heard: list[str] = []
+    stub.answer = lambda _: says("x" * (PIECE - 4) + "canary-7 and more")
+    one = OpenAIModel(name="tiny", key="canary-7", base_url=stub.url)
+    answer = one.ask([{"role": "user", "content": "?"}], hear=heard.append)
+    assert answer.text == "".join(heard) == "x" * (PIECE - 4) + "… and more"
+    assert len(heard) > 1
 
 
 @pytest.mark.parametrize(("status", "code", "passes"), [
