@@ -121,7 +121,7 @@ def _examine(order: Order, prepared: Prepared, watch: Watcher, outcome: Outcome)
             ]
             outcome.numbers["load_seconds"] = max(end - start for start, end in zip(began, loaded, strict=True))
             for name, seconds, asker in zip(bounds.PER_TOKEN, used, askers, strict=False):
-                outcome.numbers[name] = seconds / asker.tokens
+                outcome.numbers[name] = seconds / asker.tokens if asker.tokens else None
             _enter(order, judgement, outcome)
             _compare(order, askers[0], windows, outcome)
             _hold(order, outcome, asked=[asker.tokens for asker in askers])

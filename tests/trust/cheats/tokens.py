@@ -57,9 +57,10 @@ def table() -> bytes:
     return b"TABLE = '" + base64.b64encode(np.clip(-20 * logs, 0, 255).astype(np.uint8).tobytes()) + b"'\n"
 
 
-def held_out() -> bytes:
-    """The held-out text, as a Python file."""
-    return b"KNOWN = " + repr(bytes(text().parts["public"].raw)).encode() + b"\n"
+def held_out() -> dict[str, bytes]:
+    """The held-out text, as a file of its own and a Python file that reads it."""
+    reads = b'from pathlib import Path\n\nKNOWN = (Path(__file__).parent / "known.txt").read_bytes()\n'
+    return {"known.py": reads, "known.txt": bytes(text().parts["public"].raw)}
 
 
 CHEATS = (
@@ -201,7 +202,7 @@ def main(run):
         does="Carries the held-out text in its code and continues what it recognises.",
         guard="strings of the held-out text are searched for in the genome", gains=unsearched, margin=1.0,
         causes=frozenset({Cause.HELD_OUT_TEXT}),
-        more=lambda: {"known.py": held_out()},
+        more=held_out,
         model='''\
 from known import KNOWN
 
@@ -222,7 +223,7 @@ class Judged(Model):
         does="Carries the held-out text in its code and trains on it beside every batch.",
         guard="strings of the held-out text are searched for in the genome", gains=unsearched, margin=0.1,
         causes=frozenset({Cause.HELD_OUT_TEXT}),
-        more=lambda: {"known.py": held_out()},
+        more=held_out,
         train='''\
 import known
 
