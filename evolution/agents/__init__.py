@@ -31,7 +31,7 @@ REPLAY = "replay:"
 def agent_for(experiment: Experiment, strategy: Strategy) -> Agent:
     """The agent that proposes by `strategy`: "builtin", "replay:FILE", or a language model of a provider.
 
-    BadInput when its provider is none of them, AgentUnavailable when the provider's key is missing.
+    AgentUnavailable when its provider is none of them, cannot be read about, or lacks its key.
     """
     name = strategy.provider
     if name == BUILTIN:

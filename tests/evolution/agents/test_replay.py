@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from evolution import agents, strategies
-from evolution.agents.base import Agent, Brief, Unusable
+from evolution.agents.base import Agent, AgentUnavailable, Brief, Unusable
 from evolution.agents.replay import ReplayAgent
 from evolution.errors import BadInput
 from evolution.models import Experiment
@@ -69,8 +69,8 @@ def test_a_missing_file_is_bad_input(experiment: Experiment, brief: Brief, tmp_p
         agent_for(experiment).propose(brief)
 
 
-def test_an_unknown_agent_is_bad_input(experiment: Experiment) -> None:
+def test_an_unknown_agent_cannot_be_asked(experiment: Experiment) -> None:
     Experiment.objects.update(agent="oracle")
     experiment.refresh_from_db()
-    with pytest.raises(BadInput, match="builtin, openai or replay:FILE"):
+    with pytest.raises(AgentUnavailable, match="builtin, openai or replay:FILE"):
         agent_for(experiment)
